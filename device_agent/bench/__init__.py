@@ -1,0 +1,1 @@
+"""Tools of the bench: demo, virtual cards, meters."""

@@ -1,0 +1,1 @@
+"""Configuration: documented settings, layers with origins, secrets."""

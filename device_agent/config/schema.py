@@ -1,0 +1,147 @@
+"""All settings as documented dataclasses. The docstring of a field is its line in `config/device-agent.toml`.
+
+Units stand in the names (`_ms`, `_s`, `_db`). A field's `metadata` holds its help, and where it has them its
+allowed `choices` or its `range` (both ends included).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _opt(default: Any, help: str, **limits: Any) -> Any:
+    """A setting with its help text and limits (`choices=` or `range=`)."""
+    metadata = {"help": help, **limits}
+    if isinstance(default, (dict, list, tuple)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Which agent to talk with, and what to tell it at the start of a conversation."""
+
+    id: str = _opt("", "The agent's id, as the ElevenLabs dashboard shows it (agent_…).")
+    language: str = _opt("", "Language override, e.g. \"de\". Overrides must be allowed in the agent's security settings.")
+    first_message: str | None = _opt(None, "First-message override; an empty text makes the agent wait for the user.")
+    prompt: str = _opt("", "System-prompt override.")
+    voice_id: str = _opt("", "Voice override.")
+    overrides: Mapping[str, Any] = _opt({}, "Any other conversation_config_override, passed on as it stands.")
+    dynamic_variables: Mapping[str, Any] = _opt({}, "Values for the {{variables}} in the agent's prompt and tools.")
+    extra_body: Mapping[str, Any] = _opt({}, "custom_llm_extra_body for agents with a custom model.")
+    user_id: str = _opt("", "Your own id for the person or place at this device.")
+    environment: str = _opt("", "Agent environment; empty means production.")
+    branch_id: str = _opt("", "Agent branch.")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where the service is and how this device proves who it is."""
+
+    url: str = _opt("", "Base address, e.g. wss://api.eu.residency.elevenlabs.io; empty means the region's. Plain ws:// only for loopback.")
+    region: str = _opt("global", "Where your ElevenLabs account lives.", choices=("global", "us", "eu", "in", "sg"))
+    auth: str = _opt(
+        "auto",
+        "public: the agent needs no key. key: an API key fetches a signed URL for each connection. broker: your own "
+        "server hands out signed URLs. auto: broker if broker_url is set, key if a key is found, else public.",
+        choices=("auto", "public", "key", "broker"),
+    )
+    api_key_file: str = _opt("", "File (mode 0600) with the API key, where no systemd credential holds it.")
+    broker_url: str = _opt("", "Address of your broker; it answers {\"signed_url\": …}.")
+    broker_token_file: str = _opt("", "File (mode 0600) with this device's token for the broker.")
+    ca_file: str = _opt("", "Additional trusted certificate authority (PEM), for a broker or proxy of your own.")
+    origin: str = _opt("", "Origin header for agents with an allow-list of hosts; empty sends none.")
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """What opens a conversation."""
+
+    modes: tuple[str, ...] = _opt(
+        ("always-on",),
+        "push-to-talk: hold the button to speak. toggle: press to open, press again to close. always-on: open from "
+        "the start, and again whenever somebody speaks after it was closed.",
+        choices=("push-to-talk", "toggle", "always-on"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The local speech gate: it serves activation, barge-in and idle close."""
+
+    uplink: str = _opt("open", "open: every microphone frame is sent while a conversation is open. silence: digital silence "
+                       "is sent in place of what the gate does not take for speech.", choices=("open", "silence"))
+    onset: int = _opt(5, "Speech frames (20 ms) within `window` that open the gate.", range=(1, 25))
+    window: int = _opt(8, "Frames looked at for the onset.", range=(1, 50))
+    preroll_ms: int = _opt(300, "Audio kept from before the gate opened.", range=(0, 2000))
+    hangover_ms: int = _opt(800, "How long the gate stays open after the last speech.", range=(100, 5000))
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Microphone and loudspeaker."""
+
+    input: str = _opt("", "Microphone: part of its name as `device-agent doctor` shows it; empty means the system's default.")
+    output: str = _opt("", "Loudspeaker: part of its name; empty means the system's default.")
+    period_ms: int = _opt(20, "Capture reads this much at a time; 40 saves CPU for 20 ms more delay.", choices=(20, 40))
+    echo: str = _opt(
+        "auto",
+        "half-duplex: the microphone is closed to the agent while it speaks. off: for headsets and virtual cards. "
+        "auto: off for a card that calls itself a headset, half-duplex otherwise.",
+        choices=("auto", "half-duplex", "off"),
+    )
+    tail_ms: int = _opt(300, "Half-duplex: how long after the agent's last sound the microphone stays closed.", range=(0, 2000))
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """When a conversation ends by itself. Conversations are billed by connected time."""
+
+    idle_close_s: float = _opt(60.0, "Close after this long without speech from either side; 0 never closes.", range=(0, 86400))
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Button, light and mute switch on GPIO pins (BCM numbers); -1 means that there is none."""
+
+    backend: str = _opt("auto", "gpio; mock: pins in memory, for the demo and for tests; none; auto: gpio on a Raspberry Pi "
+                        "when a pin is set, else none.", choices=("auto", "gpio", "mock", "none"))
+    button_pin: int = _opt(-1, "Push button to ground.", range=(-1, 53))
+    led_pin: int = _opt(-1, "LED to ground through a resistor.", range=(-1, 53))
+    mute_pin: int = _opt(-1, "Mute switch to ground: closed means muted. While it cannot be read the device is muted.", range=(-1, 53))
+    debounce_ms: int = _opt(20, "Edges that follow within this time are contact bounce.", range=(0, 500))
+    hold_ms: int = _opt(300, "Push-to-talk with toggle: a press of at least this long counts as a hold.", range=(50, 5000))
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Functions on this device that the agent may call."""
+
+    files: tuple[str, ...] = _opt((), "Python files with @tool functions.")
+    timeout_s: float = _opt(5.0, "A call that has not answered by then is answered as an error.", range=(0.1, 120))
+    workers: int = _opt(2, "How many calls may run at once.", range=(1, 8))
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What is written to the log."""
+
+    level: str = _opt("info", "Least level.", choices=("debug", "info", "warning", "error"))
+    transcripts: bool = _opt(False, "Write what was said; off keeps lengths only.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration, one section each."""
+
+    agent: Agent = field(default_factory=Agent)
+    server: Server = field(default_factory=Server)
+    activation: Activation = field(default_factory=Activation)
+    gate: Gate = field(default_factory=Gate)
+    audio: Audio = field(default_factory=Audio)
+    session: Session = field(default_factory=Session)
+    panel: Panel = field(default_factory=Panel)
+    tools: Tools = field(default_factory=Tools)
+    log: Log = field(default_factory=Log)

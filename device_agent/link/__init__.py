@@ -1,0 +1,1 @@
+"""The network: resolving, dialling, the WebSocket and its one owner thread."""

@@ -1,0 +1,1 @@
+"""The ElevenLabs Agents wire protocol as pure functions over typed messages."""

@@ -1,0 +1,1 @@
+"""Thread primitives: mailbox, rings, latch, worker, deadline."""

@@ -1,0 +1,1 @@
+"""A faithful local Agents server for demos, tests and benchmarks."""

@@ -1,0 +1,1 @@
+"""The operating system: systemd notification, files of state."""

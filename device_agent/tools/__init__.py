@@ -1,0 +1,1 @@
+"""Client tools: functions that the agent may call on this device."""
