@@ -1,0 +1,138 @@
+"""What can be ordered: the core's answers, performed by thin drivers that decide nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from device_agent.protocol.messages import ClientMessage
+
+
+class Indicator(Enum):
+    """What the light and the log show; the order is the priority, highest first."""
+
+    ERROR = "error"  # configuration, account or credentials: a person must act
+    NO_MICROPHONE = "no-microphone"
+    NO_LOUDSPEAKER = "no-loudspeaker"
+    MUTED = "muted"
+    OFFLINE = "offline"  # waiting to try again
+    QUEUED = "queued"  # the service makes us wait for a free place
+    CONNECTING = "connecting"
+    SPEAKING = "speaking"
+    THINKING = "thinking"
+    LISTENING = "listening"
+    IDLE = "idle"
+
+
+# -------------------------------------------------------------------------------------------- link
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Begin connection number `conn`."""
+
+    conn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """End connection `conn` with a close frame, or give the attempt up."""
+
+    conn: int
+    code: int = 1000
+    reason: str = "User ended conversation"
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a control message."""
+
+    conn: int
+    message: ClientMessage
+
+
+@dataclass(frozen=True, slots=True)
+class SendFrames:
+    """Send the capture ring's frames `first` … `last` (both included), due now."""
+
+    conn: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendSilence:
+    """Send `frames` × 20 ms of digital silence in the negotiated format, due now."""
+
+    conn: int
+    frames: int = 1
+
+
+# ------------------------------------------------------------------------------------------- audio
+@dataclass(frozen=True, slots=True)
+class UseMicrophone:
+    """Open or close the capture stream."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UseLoudspeaker:
+    """Open or close the playback stream (closing waits for nothing: flush or drain first)."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WipeCapture:
+    """Forget all microphone audio kept so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Queue the held chunk `handle` behind what is playing."""
+
+    handle: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Throw the held chunk `handle` away."""
+
+    handle: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Fade out within 5 ms and throw away everything queued."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetMute:
+    """Close or open the mute latch."""
+
+    muted: bool
+
+
+# ------------------------------------------------------------------------------------------- others
+@dataclass(frozen=True, slots=True)
+class Show:
+    """What the light shows from now on."""
+
+    indicator: Indicator
+
+
+@dataclass(frozen=True, slots=True)
+class RunTool:
+    """Run a client tool; the answer comes as `ToolDone`."""
+
+    conn: int
+    tool_call_id: str
+    name: str
+    parameters: Mapping[str, Any]
+
+
+Command = (
+    Connect | Disconnect | Send | SendFrames | SendSilence | UseMicrophone | UseLoudspeaker | WipeCapture | Play
+    | Discard | Flush | SetMute | Show | RunTool
+)  # fmt: skip

@@ -1,0 +1,95 @@
+"""A named thread with a heartbeat, a stop that does not poll, and failures that become messages (R10)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from device_agent.runtime.deadline import Clock, Deadline
+
+
+@dataclass(slots=True)
+class Heart:
+    """The last sign of progress. Written by the worker, read by the supervisor; each field is one reference.
+
+    `due`: another beat must follow within the worker's `limit_s`. A worker that waits for orders, or whose card
+    or network is away, beats with ``due=False`` and its state: that is no reason to restart anything.
+    """
+
+    turns: int = 0
+    at: float = 0.0
+    state: str = "new"
+    due: bool = False
+
+
+class Worker:
+    """One thread that owns something. Subclasses implement `run()`, which returns when `self.stopping` is set.
+
+    `limit_s` is the longest time between two beats while one is due. `on_failure(name, error)` is called in the
+    worker's own thread when `run()` raises, or returns without having been asked to.
+    """
+
+    limit_s = 3.0
+
+    def __init__(
+        self, name: str, on_failure: Callable[[str, BaseException], None], clock: Clock = time.monotonic
+    ) -> None:
+        self.name = name
+        self.clock = clock
+        self.stopping = threading.Event()
+        self.heart = Heart()
+        self._on_failure = on_failure
+        self._thread = threading.Thread(target=self._guarded, name=name, daemon=True)
+
+    def run(self) -> None:
+        raise NotImplementedError
+
+    def unblock(self) -> None:
+        """Make the call return that the thread may be blocked in. Called by other threads, after `stopping` is set."""
+
+    def start(self) -> None:
+        self.beat("starting", due=True)
+        self._thread.start()
+
+    def request_stop(self) -> None:
+        """First phase: signal and unblock. Returns at once."""
+        self.stopping.set()
+        self.unblock()
+
+    def join(self, deadline: Deadline) -> bool:
+        """Second phase: wait. False if the thread is still alive at the deadline."""
+        if self._thread.ident is not None:
+            self._thread.join(deadline.remaining())
+        return not self._thread.is_alive()
+
+    def beat(self, state: str, due: bool) -> None:
+        """Report progress. Called by the worker's own thread once per turn of its loop."""
+        heart = self.heart
+        heart.turns += 1
+        heart.at = self.clock()
+        heart.state = state
+        heart.due = due
+
+    def overdue(self, now: float) -> bool:
+        """Whether a beat is due and has not come in time."""
+        return self.heart.due and now - self.heart.at > self.limit_s
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def ident(self) -> int | None:
+        """The thread's identifier, as `sys._current_frames()` uses it."""
+        return self._thread.ident
+
+    def _guarded(self) -> None:
+        try:
+            self.run()
+        except BaseException as error:  # nothing may end a worker in silence
+            self._on_failure(self.name, error)
+            return
+        if not self.stopping.is_set():
+            self._on_failure(self.name, RuntimeError("returned without being asked to stop"))
