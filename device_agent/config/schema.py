@@ -24,7 +24,9 @@ class Agent:
     """Which agent to talk with, and what to tell it at the start of a conversation."""
 
     id: str = _opt("", "The agent's id, as the ElevenLabs dashboard shows it (agent_…).")
-    language: str = _opt("", "Language override, e.g. \"de\". Overrides must be allowed in the agent's security settings.")
+    language: str = _opt(
+        "", 'Language override, e.g. "de". Overrides must be allowed in the agent\'s security settings.'
+    )
     first_message: str | None = _opt(None, "First-message override; an empty text makes the agent wait for the user.")
     prompt: str = _opt("", "System-prompt override.")
     voice_id: str = _opt("", "Voice override.")
@@ -40,7 +42,10 @@ class Agent:
 class Server:
     """Where the service is and how this device proves who it is."""
 
-    url: str = _opt("", "Base address, e.g. wss://api.eu.residency.elevenlabs.io; empty means the region's. Plain ws:// only for loopback.")
+    url: str = _opt(
+        "",
+        "Base address, e.g. wss://api.eu.residency.elevenlabs.io; empty means the region's. Plain ws:// only for loopback.",
+    )
     region: str = _opt("global", "Where your ElevenLabs account lives.", choices=("global", "us", "eu", "in", "sg"))
     auth: str = _opt(
         "auto",
@@ -49,7 +54,7 @@ class Server:
         choices=("auto", "public", "key", "broker"),
     )
     api_key_file: str = _opt("", "File (mode 0600) with the API key, where no systemd credential holds it.")
-    broker_url: str = _opt("", "Address of your broker; it answers {\"signed_url\": …}.")
+    broker_url: str = _opt("", 'Address of your broker; it answers {"signed_url": …}.')
     broker_token_file: str = _opt("", "File (mode 0600) with this device's token for the broker.")
     ca_file: str = _opt("", "Additional trusted certificate authority (PEM), for a broker or proxy of your own.")
     origin: str = _opt("", "Origin header for agents with an allow-list of hosts; empty sends none.")
@@ -71,8 +76,12 @@ class Activation:
 class Gate:
     """The local speech gate: it serves activation, barge-in and idle close."""
 
-    uplink: str = _opt("open", "open: every microphone frame is sent while a conversation is open. silence: digital silence "
-                       "is sent in place of what the gate does not take for speech.", choices=("open", "silence"))
+    uplink: str = _opt(
+        "open",
+        "open: every microphone frame is sent while a conversation is open. silence: digital silence "
+        "is sent in place of what the gate does not take for speech.",
+        choices=("open", "silence"),
+    )
     onset: int = _opt(5, "Speech frames (20 ms) within `window` that open the gate.", range=(1, 25))
     window: int = _opt(8, "Frames looked at for the onset.", range=(1, 50))
     preroll_ms: int = _opt(300, "Audio kept from before the gate opened.", range=(0, 2000))
@@ -83,7 +92,10 @@ class Gate:
 class Audio:
     """Microphone and loudspeaker."""
 
-    input: str = _opt("", "Microphone: part of its name as `device-agent doctor` shows it; empty means the system's default.")
+    input: str = _opt(
+        "",
+        "Microphone: part of its name as `device-agent doctor` shows it; empty means the system's default.",
+    )
     output: str = _opt("", "Loudspeaker: part of its name; empty means the system's default.")
     period_ms: int = _opt(20, "Capture reads this much at a time; 40 saves CPU for 20 ms more delay.", choices=(20, 40))
     echo: str = _opt(
@@ -92,27 +104,43 @@ class Audio:
         "auto: off for a card that calls itself a headset, half-duplex otherwise.",
         choices=("auto", "half-duplex", "off"),
     )
-    tail_ms: int = _opt(300, "Half-duplex: how long after the agent's last sound the microphone stays closed.", range=(0, 2000))
+    tail_ms: int = _opt(
+        300,
+        "Half-duplex: how long after the agent's last sound the microphone stays closed.",
+        range=(0, 2000),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
     """When a conversation ends by itself. Conversations are billed by connected time."""
 
-    idle_close_s: float = _opt(60.0, "Close after this long without speech from either side; 0 never closes.", range=(0, 86400))
+    idle_close_s: float = _opt(
+        60.0, "Close after this long without speech from either side; 0 never closes.", range=(0, 86400)
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
     """Button, light and mute switch on GPIO pins (BCM numbers); -1 means that there is none."""
 
-    backend: str = _opt("auto", "gpio; mock: pins in memory, for the demo and for tests; none; auto: gpio on a Raspberry Pi "
-                        "when a pin is set, else none.", choices=("auto", "gpio", "mock", "none"))
+    backend: str = _opt(
+        "auto",
+        "gpio; mock: pins in memory, for the demo and for tests; none; auto: gpio on a Raspberry Pi "
+        "when a pin is set, else none.",
+        choices=("auto", "gpio", "mock", "none"),
+    )
     button_pin: int = _opt(-1, "Push button to ground.", range=(-1, 53))
     led_pin: int = _opt(-1, "LED to ground through a resistor.", range=(-1, 53))
-    mute_pin: int = _opt(-1, "Mute switch to ground: closed means muted. While it cannot be read the device is muted.", range=(-1, 53))
+    mute_pin: int = _opt(
+        -1,
+        "Mute switch to ground: closed means muted. While it cannot be read the device is muted.",
+        range=(-1, 53),
+    )
     debounce_ms: int = _opt(20, "Edges that follow within this time are contact bounce.", range=(0, 500))
-    hold_ms: int = _opt(300, "Push-to-talk with toggle: a press of at least this long counts as a hold.", range=(50, 5000))
+    hold_ms: int = _opt(
+        300, "Push-to-talk with toggle: a press of at least this long counts as a hold.", range=(50, 5000)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,7 @@ class Kind(Enum):
     DNS = "dns"  # the name could not be resolved in time
     NETWORK = "network"  # refused, reset, no route, lost without a close frame
     TIMEOUT = "timeout"  # one of our own deadlines; `reason` names it
-    PROTOCOL = (
-        "protocol"  # the peer broke RFC 6455, or sent what we had to refuse; `code` is what we closed with
-    )
+    PROTOCOL = "protocol"  # the peer broke RFC 6455, or sent what we had to refuse; `code` is what we closed with
     LOCAL = "local"  # we closed it ourselves, as ordered
     SETUP = "setup"  # it cannot even be tried: no agent id, no key
 
