@@ -32,3 +32,87 @@ class End:
     code: int = 0
     reason: str = ""
     retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an end means. `advice` is one line for a person, empty where none is needed."""
+
+    group: str
+    advice: str = ""
+    floor_s: float = 0.0
+    cap_s: float = 60.0
+    fixed_s: float | None = None
+    attempts: int | None = None
+
+    @property
+    def normal(self) -> bool:
+        return self.group == "normal"
+
+    @property
+    def fatal(self) -> bool:
+        """A person must act: configuration, account or credentials."""
+        return self.group in ("config", "account")
+
+
+PROBE_S = 900.0
+NORMAL = Verdict("normal")
+TRANSIENT = Verdict("transient")
+NETWORK = Verdict("network", cap_s=30.0)
+CAPACITY = Verdict("capacity", floor_s=5.0)
+QUOTA = Verdict(
+    "account",
+    "the account's quota is used up: look at the subscription in the ElevenLabs dashboard",
+    fixed_s=PROBE_S,
+)
+KEY = Verdict("config", "the service refuses the key: run `device-agent setup`", fixed_s=PROBE_S)
+AGENT = Verdict("config", "there is no such agent: check agent.id", fixed_s=PROBE_S)
+REFUSED = Verdict("config", "the service refuses the request: check agent.id and server.url", fixed_s=PROBE_S)
+MISCONFIGURED = Verdict("config", "the agent itself is misconfigured: look at it in the dashboard", fixed_s=PROBE_S)
+OVERRIDE = Verdict(
+    "config",
+    "the agent does not allow an override: take it out of [agent] or allow it in the agent's security settings",
+    attempts=3,
+)
+VARIABLE = Verdict("config", "the agent needs a dynamic variable: set it in [agent.dynamic_variables]", attempts=3)
+POLICY = Verdict("config", "the service refuses what we sent", attempts=3)
+SETUP = Verdict("config", fixed_s=PROBE_S)
+CLOCK = Verdict("clock", "the clock is wrong: waiting for the time service", fixed_s=5.0)
+SECURITY = Verdict(
+    "security", "the server's certificate is not trusted: check server.url, server.ca_file and the network"
+)
+
+# Text that decides whatever the code. Lower case; the first one found counts.
+REASONS: tuple[tuple[str, Verdict], ...] = (
+    ("quota", QUOTA),
+    ("invalid_api_key", KEY),
+    ("misconfigured", MISCONFIGURED),
+    ("override", OVERRIDE),
+    ("dynamic variable", VARIABLE),
+    ("too many concurrent", CAPACITY),
+    ("too_many_concurrent", CAPACITY),
+)
+CLOSES = {1000: NORMAL, 1008: POLICY, 3000: POLICY, 3008: CAPACITY, 4300: CAPACITY}
+STATUSES = {401: KEY, 403: KEY, 404: AGENT, 400: REFUSED, 422: REFUSED, 408: TRANSIENT, 429: TRANSIENT}
+NOT_YET_VALID = 9
+
+
+def classify(end: End) -> Verdict:
+    """What `end` means for the next attempt. Anything unknown is transient."""
+    if end.kind is Kind.LOCAL:
+        return NORMAL
+    if end.kind is Kind.SETUP:
+        return Verdict(SETUP.group, end.reason, fixed_s=SETUP.fixed_s)
+    if end.kind in (Kind.DNS, Kind.NETWORK, Kind.TIMEOUT):
+        return NETWORK
+    if end.kind is Kind.TLS:
+        return CLOCK if end.code == NOT_YET_VALID else SECURITY
+    if end.kind is Kind.PROTOCOL:
+        return TRANSIENT
+    reason = end.reason.lower()
+    for text, verdict in REASONS:
+        if text in reason:
+            return verdict
+    if end.kind is Kind.CLOSE:
+        return CLOSES.get(end.code, TRANSIENT)
+    return STATUSES.get(end.code, REFUSED if end.code < 400 else TRANSIENT)

@@ -1,0 +1,38 @@
+"""The speech gate: from the detector's flicker to "somebody speaks" (onset 5 of 8, hangover)."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from device_agent.config import schema
+
+FRAME_MS = 20
+
+
+class Gate:
+    """Opens when `onset` of the last `window` frames are speech; closes `hangover_ms` after the last speech."""
+
+    def __init__(self, settings: schema.Gate) -> None:
+        self.open = False
+        self._onset = settings.onset
+        self._recent: deque[bool] = deque(maxlen=settings.window)
+        self._hangover = settings.hangover_ms // FRAME_MS
+        self._quiet = 0
+
+    def frame(self, speech: bool) -> bool | None:
+        """Take one 20 ms frame. True: it opened now; False: it closed now; None: no change."""
+        self._recent.append(speech)
+        if not self.open:
+            self.open = self._recent.count(True) >= self._onset
+            self._quiet = 0
+            return True if self.open else None
+        self._quiet = 0 if speech else self._quiet + 1
+        if self._quiet < self._hangover:
+            return None
+        self.reset()
+        return False
+
+    def reset(self) -> None:
+        """Forget what was heard, as after a mute."""
+        self.open = False
+        self._recent.clear()

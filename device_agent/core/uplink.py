@@ -1,0 +1,77 @@
+"""What of the microphone goes out, in order, without holes and in real time (R6, R7)."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from device_agent.core.commands import SendFrames, SendSilence
+
+KEPT_FRAMES = 400  # 8 s kept while connecting; the capture ring holds 10
+TAIL_FRAMES = 75  # 1.5 s of silence end a turn for sure
+CATCH_UP = 4  # kept frames leave at up to four times real time
+
+
+class Uplink:
+    """A queue of 20 ms slots: a slot is the number of a captured frame, or None for silence.
+
+    `release` is called once per captured frame and lets out up to four slots: so what was kept while connecting
+    goes first, at four times real time, and live frames follow behind it.
+
+    `borrowed` counts slots that were sent in addition to real time (silence in place of a late frame, a burst of
+    pre-roll): as many silent slots are left out afterwards, so that the server's clock of received audio stays
+    with ours.
+    """
+
+    def __init__(self) -> None:
+        self._slots: deque[int | None] = deque()
+        self._borrowed = 0
+        self._silent = 0
+        self.dropped = 0
+
+    def add(self, slot: int | None, live: bool = True) -> None:
+        """Queue a slot; beyond 8 s the oldest makes room and is counted in `dropped`.
+
+        Until it goes out `live`, silence is kept only as long as the server needs to hear the end of a turn:
+        a long wait for the connection must not push the words out.
+        """
+        self._silent = self._silent + 1 if slot is None else 0
+        if slot is None and (self._borrowed or (not live and self._silent > TAIL_FRAMES)):
+            self._borrowed -= self._borrowed > 0
+            return
+        if len(self._slots) >= KEPT_FRAMES:
+            self._slots.popleft()
+            self.dropped += 1
+        self._slots.append(slot)
+
+    def add_burst(self, first: int, last: int) -> None:
+        """Queue the frames of a pre-roll in addition to real time."""
+        for seq in range(first, last + 1):
+            self.add(seq)
+        self._borrowed += last + 1 - first
+
+    def borrow(self, conn: int) -> SendSilence:
+        """Silence at once in place of a frame that is late; a silent one will be left out for it."""
+        self._borrowed += 1
+        return SendSilence(conn)
+
+    def release(self, conn: int) -> list[SendFrames | SendSilence]:
+        """Up to four slots as orders, runs joined."""
+        orders: list[SendFrames | SendSilence] = []
+        for _ in range(min(CATCH_UP, len(self._slots))):
+            slot = self._slots.popleft()
+            last = orders[-1] if orders else None
+            if slot is None:
+                if isinstance(last, SendSilence):
+                    orders[-1] = SendSilence(conn, last.frames + 1)
+                else:
+                    orders.append(SendSilence(conn))
+            elif isinstance(last, SendFrames) and last.last == slot - 1:
+                orders[-1] = SendFrames(conn, last.first, slot)
+            else:
+                orders.append(SendFrames(conn, slot, slot))
+        return orders
+
+    def clear(self) -> None:
+        """Forget what was kept: a conversation ended, or the device was muted."""
+        self._slots.clear()
+        self._borrowed = 0

@@ -1,0 +1,65 @@
+"""The one thread that feeds the core: mailbox → core → performers, then the observers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from device_agent.core.commands import Command
+from device_agent.core.conversation import Conversation
+from device_agent.core.events import Event, Tick
+from device_agent.core.indicator import Snapshot
+from device_agent.runtime.deadline import Clock
+from device_agent.runtime.mailbox import Mailbox
+from device_agent.runtime.worker import Worker
+
+Performers = Mapping[type, Callable[[Any], None]]
+Observer = Callable[[float, Event, Sequence[Command], Snapshot], None]
+"""Called after each event with (now, event, commands, snapshot). It must return at once and decides nothing."""
+
+
+class Dispatcher(Worker):
+    """Owns the `Conversation`. Blocks only in `Mailbox.get`, until the core's next deadline; `unblock` posts a tick.
+
+    A performer never blocks: it puts an order into a driver's bounded queue or moves a handle in a ring.
+    """
+
+    limit_s = 1.0
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        mailbox: Mailbox,
+        performers: Performers,
+        observers: Sequence[Observer],
+        on_failure: Callable[[str, BaseException], None],
+        clock: Clock = time.monotonic,
+    ) -> None:
+        super().__init__("dispatcher", on_failure, clock)
+        self._conversation = conversation
+        self._mailbox = mailbox
+        self._performers = performers
+        self._observers = observers
+
+    def run(self) -> None:
+        while not self.stopping.is_set():
+            self.beat("waiting", due=False)
+            event = self._mailbox.get(self._timeout())
+            self.beat("handling", due=True)
+            self._handle(event if event is not None else Tick())
+
+    def unblock(self) -> None:
+        self._mailbox.post(Tick())
+
+    def _timeout(self) -> float | None:
+        deadline = self._conversation.next_deadline()
+        return None if deadline is None else max(0.0, deadline - self.clock())
+
+    def _handle(self, event: Event) -> None:
+        now = self.clock()
+        commands = self._conversation.handle(event, now)
+        for command in commands:
+            self._performers[type(command)](command)
+        for observe in self._observers:
+            observe(now, event, commands, self._conversation.snapshot)
