@@ -1,1 +1,1 @@
-"""A faithful local Agents server for demos, tests and benchmarks."""
+"""A local server that behaves like ElevenLabs Agents, to talk to and to be judged by."""

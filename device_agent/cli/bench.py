@@ -1,0 +1,24 @@
+"""`device-agent bench`: the tools of the work bench."""
+
+from __future__ import annotations
+
+import argparse
+
+from device_agent.simulator import options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    tools = parser.add_subparsers(dest="bench", required=True, metavar="TOOL")
+    simulate = tools.add_parser(
+        "simulate",
+        help="a local ElevenLabs Agents server",
+        description="Serves ElevenLabs' Agents protocol on loopback, and witnesses what its clients do.",
+    )
+    options.add_arguments(simulate)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the chosen tool; returns the exit code."""
+    from device_agent.simulator import program  # loads websockets: only when it is wanted
+
+    return program.run(options.Options.of(args))
