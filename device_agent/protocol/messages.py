@@ -122,7 +122,7 @@ class TentativeAgentResponse:
 
 @dataclass(frozen=True, slots=True)
 class AgentChatResponsePart:
-    """Streaming text; `kind` is start, delta or stop."""
+    """Streaming text; `kind` is start, delta or stop (start and stop have none)."""
 
     text: str
     kind: str
@@ -150,7 +150,7 @@ class AgentToolRequest:
 
 @dataclass(frozen=True, slots=True)
 class AgentToolResponse:
-    """A tool ran on the server. ``tool_name == "end_call"`` means that the agent hangs up."""
+    """A tool ran on the server. ``tool_name == "end_call"`` means that the agent hangs up, if it `is_called`."""
 
     tool_name: str
     tool_call_id: str
@@ -158,6 +158,7 @@ class AgentToolResponse:
     is_error: bool = False
     event_id: int | None = None
     full_tool_result: str | None = None
+    is_called: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +241,8 @@ class ServerError:
 
 @dataclass(frozen=True, slots=True)
 class DtmfRequest:
+    """Its shape is not published: `payload` is the whole message."""
+
     payload: Mapping[str, Json]
 
 
