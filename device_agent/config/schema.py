@@ -1,7 +1,8 @@
 """All settings as documented dataclasses. The docstring of a field is its line in `config/device-agent.toml`.
 
 Units stand in the names (`_ms`, `_s`, `_db`). A field's `metadata` holds its help, and where it has them its
-allowed `choices` or its `range` (both ends included).
+allowed `choices` or its `range` (both ends included). `path=True` marks names of files: relative ones start at the
+directory of the configuration file that says so.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 
 def _opt(default: Any, help: str, **limits: Any) -> Any:
-    """A setting with its help text and limits (`choices=` or `range=`)."""
+    """A setting with its help text and limits (`choices=`, `range=`, `path=`)."""
     metadata = {"help": help, **limits}
     if isinstance(default, (dict, list, tuple)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -44,7 +45,7 @@ class Server:
 
     url: str = _opt(
         "",
-        "Base address, e.g. wss://api.eu.residency.elevenlabs.io; empty means the region's. Plain ws:// only for loopback.",
+        "Base address, e.g. wss://proxy.example:8443, in place of the region's. Plain ws:// only for this machine.",
     )
     region: str = _opt("global", "Where your ElevenLabs account lives.", choices=("global", "us", "eu", "in", "sg"))
     auth: str = _opt(
@@ -53,10 +54,12 @@ class Server:
         "server hands out signed URLs. auto: broker if broker_url is set, key if a key is found, else public.",
         choices=("auto", "public", "key", "broker"),
     )
-    api_key_file: str = _opt("", "File (mode 0600) with the API key, where no systemd credential holds it.")
+    api_key_file: str = _opt("", "File (mode 0600) with the API key, where no systemd credential holds it.", path=True)
     broker_url: str = _opt("", 'Address of your broker; it answers {"signed_url": …}.')
-    broker_token_file: str = _opt("", "File (mode 0600) with this device's token for the broker.")
-    ca_file: str = _opt("", "Additional trusted certificate authority (PEM), for a broker or proxy of your own.")
+    broker_token_file: str = _opt("", "File (mode 0600) with this device's token for the broker.", path=True)
+    ca_file: str = _opt(
+        "", "Additional trusted certificate authority (PEM), for a broker or proxy of your own.", path=True
+    )
     origin: str = _opt("", "Origin header for agents with an allow-list of hosts; empty sends none.")
 
 
@@ -147,7 +150,7 @@ class Panel:
 class Tools:
     """Functions on this device that the agent may call."""
 
-    files: tuple[str, ...] = _opt((), "Python files with @tool functions.")
+    files: tuple[str, ...] = _opt((), "Python files with @tool functions.", path=True)
     timeout_s: float = _opt(5.0, "A call that has not answered by then is answered as an error.", range=(0.1, 120))
     workers: int = _opt(2, "How many calls may run at once.", range=(1, 8))
 
