@@ -68,7 +68,7 @@ class PlaybackRing:
     """Agent audio between the wire and the loudspeaker.
 
     The link thread puts a chunk, where it is held under its handle; the dispatcher plays, discards or flushes;
-    the playback thread takes. Agent audio is never dropped for lack of room until 10 minutes or 32 MB are queued
+    the playback thread peeks and takes. Agent audio is never dropped for lack of room until 10 minutes or 32 MB are queued
     (then `put` refuses, a fault of the reply). Every operation is constant-time but `flush`'s freeing of memory.
     """
 
@@ -82,7 +82,7 @@ class PlaybackRing:
         self._bytes = 0
         self._ms = 0.0
         self.generation = 0
-        """Grows with each flush: the playback thread drops the chunk in its hand when it sees a new one."""
+        """Grows with each flush: the playback thread fades out what is in its hand when it sees a new one."""
 
     def put(self, chunk: Chunk) -> bool:
         """Hold a chunk until the core has decided; False if there is no room."""
@@ -116,10 +116,18 @@ class PlaybackRing:
             self.generation += 1
         old.clear()  # outside the lock: freeing minutes of audio takes time
 
-    def take(self) -> Chunk | None:
-        """The next chunk to sound, or None."""
+    def peek(self, generation: int) -> Chunk | None:
+        """The chunk that `take` would give; None if there is none, or a flush came after `generation`."""
         with self._lock:
-            if not self._queue:
+            return self._queue[0] if self._queue and generation == self.generation else None
+
+    def take(self, generation: int) -> Chunk | None:
+        """The next chunk to sound; None if there is none, or a flush came after `generation`.
+
+        So a chunk played after a flush is never mistaken for one that the flush has made stale, nor the reverse.
+        """
+        with self._lock:
+            if not self._queue or generation != self.generation:
                 return None
             chunk = self._queue.popleft()
             self._count(chunk, -1)

@@ -1,0 +1,116 @@
+"""Microphone → capture ring: 16 kHz mono frames of 20 ms, stamped with the mute latch, judged for speech."""
+
+from __future__ import annotations
+
+import array
+import time
+from collections.abc import Callable
+
+from device_agent.audio.devices import RATE, Card, Devices
+from device_agent.audio.stream import LOST_S, START_S, StreamWorker
+from device_agent.audio.vad import SpeechDetector, level_dbfs
+from device_agent.core.events import Event, Frame
+from device_agent.errors import AudioError
+from device_agent.runtime.deadline import Clock
+from device_agent.runtime.latch import MuteLatch
+from device_agent.runtime.resample import Resampler
+from device_agent.runtime.ring import FRAME_BYTES, FRAME_MS, CaptureRing
+
+POLL_S = 0.002
+VOID = -1
+"""A generation that the latch never has: such a frame never leaves the device."""
+CARD_DELAY_S = 0.06
+"""No sound needs longer from the air to `read`, besides what waits in the host's buffer."""
+
+
+class Recording:
+    """One open microphone in use."""
+
+    def __init__(
+        self,
+        card: Card,
+        period_ms: int,
+        ring: CaptureRing,
+        latch: MuteLatch,
+        detector: SpeechDetector,
+        post: Callable[[Event], None],
+        clock: Clock,
+    ) -> None:
+        self.running = False
+        self._card = card
+        self._period = card.rate * period_ms // 1000
+        self._ring = ring
+        self._latch = latch
+        self._detector = detector
+        self._post = post
+        self._clock = clock
+        self._resampler = Resampler(card.rate, RATE)
+        self._pending = b""
+        self._generation = latch.generation
+        self._trusted_from = 0.0
+        self._last = clock() + START_S - LOST_S
+
+    def turn(self) -> float:
+        now = self._clock()
+        # Before the samples are read: a mute that falls in between makes them stale, never fresh.
+        generation = self._latch.generation
+        if generation != self._generation:
+            # What is still on its way was heard under the old one: after an unmute, that is the muted time.
+            self._generation = generation
+            self._trusted_from = now + CARD_DELAY_S
+        available = self._card.stream.get_read_available()
+        if available < 0:
+            raise AudioError(f"microphone {self._card.name!r} is gone: plug it in again")
+        if available >= self._period:
+            pcm = self._card.stream.read(self._period, exception_on_overflow=False)
+            self._last = now
+            self.running = True
+            available -= self._period
+            self._keep(pcm, now - available / self._card.rate)
+        elif now - self._last > LOST_S:
+            raise AudioError(f"microphone {self._card.name!r} delivers nothing: plug it in again")
+        return max(POLL_S, (self._period - available) / self._card.rate) if available < self._period else 0.0
+
+    def end(self) -> None:
+        """Nothing: what was heard is in the ring."""
+
+    def _keep(self, pcm: bytes, t: float) -> None:
+        """Cut what was read up to time `t` into frames."""
+        if self._card.channels == 2:
+            pcm = array.array("h", pcm)[::2].tobytes()
+        pcm = self._pending + self._resampler.process(pcm)
+        whole = len(pcm) - len(pcm) % FRAME_BYTES
+        self._pending = pcm[whole:]
+        for start in range(0, whole, FRAME_BYTES):
+            frame = pcm[start : start + FRAME_BYTES]
+            end = t - (len(pcm) - start - FRAME_BYTES) / (2 * RATE)
+            begin = end - FRAME_MS / 1000
+            generation = self._generation if begin >= self._trusted_from else VOID
+            seq = self._ring.write(frame, generation)
+            self._post(Frame(seq, self._detector.speech(frame), level_dbfs(frame), end))
+
+
+class Capture(StreamWorker):
+    """Thread "capture": owns the microphone's stream, its resampler and the speech detector (see `StreamWorker`)."""
+
+    def __init__(
+        self,
+        devices: Devices,
+        period_ms: int,
+        ring: CaptureRing,
+        latch: MuteLatch,
+        post: Callable[[Event], None],
+        on_failure: Callable[[str, BaseException], None],
+        clock: Clock = time.monotonic,
+    ) -> None:
+        super().__init__("capture", "microphone", devices, post, on_failure, clock)
+        self._period_ms = period_ms
+        self._ring = ring
+        self._latch = latch
+        self._detector = SpeechDetector()
+
+    def open(self) -> Card:
+        return self._devices.open_input()
+
+    def session(self, card: Card) -> Recording:
+        return Recording(card, self._period_ms, self._ring, self._latch, self._detector, self._post, self.clock)

@@ -1,0 +1,167 @@
+"""Playback ring → loudspeaker: a stream that is always fed, a flush within 50 ms, and who was heard how long."""
+
+from __future__ import annotations
+
+import array
+import time
+from collections import deque
+from collections.abc import Callable
+
+from device_agent.audio.devices import Card, Devices
+from device_agent.audio.feed import Feed, Run
+from device_agent.audio.played import PlayedClock
+from device_agent.audio.stream import LOST_S, StreamWorker
+from device_agent.core.events import Event, PlaybackIdle, PlaybackStarted, Played
+from device_agent.errors import AudioError
+from device_agent.runtime.deadline import Clock
+from device_agent.runtime.ring import PlaybackRing
+
+PIECE_S = 0.01
+LEAD_S = (0.03, 0.06)  # what the card's buffer is kept at: normally, and after it ran dry
+CALM_S = 30.0
+POLL_S = 0.003
+
+
+class Reporter:
+    """Turns what was written into the facts of when it is heard: one stream's clock and its promises."""
+
+    def __init__(self, clock: PlayedClock, post: Callable[[Event], None]) -> None:
+        self._clock = clock
+        self._post = post
+        self._sounding = False  # a sample of a reply is in the card, or was and `PlaybackIdle` is still owed
+        self._reply: int | None = None
+        self._open = False  # `_reply` has begun and not ended
+        self._end = 0  # the last sample that belongs to a reply
+        self._owed: deque[tuple[int, int | None, bool]] = deque()  # (sample, reply, complete)
+
+    def wrote(self, run: Run, now: float) -> None:
+        """`run` was handed to the card."""
+        if not run.sound:
+            self._clock.silence(run.frames)
+            return
+        if run.frames:
+            self._begin(run, now)
+            self._clock.sound(run.event_id, run.frames)
+            self._end = self._clock.written
+        if run.last and self._open:
+            self._close(run.complete)
+
+    def settle(self, now: float, empty: bool) -> None:
+        """Tell what has been heard. `empty`: nothing is queued."""
+        position = self._clock.position(now)
+        if empty and self._open and position >= self._end:
+            self._close(complete=True)  # a reply that was never called final
+        while self._owed and self._owed[0][0] <= position:
+            _, event_id, complete = self._owed.popleft()
+            self._post(Played(event_id, self._clock.heard_ms(event_id, now), complete))
+        if self._sounding and not self._open and position >= self._end:
+            self._sounding = False
+            self._post(PlaybackIdle(now))
+
+    def abandon(self, now: float) -> None:
+        """The stream closes: what has not been heard never will be."""
+        if self._open:
+            self._close(complete=False)
+        for sample, event_id, complete in self._owed:
+            heard = complete and sample <= self._clock.position(now)
+            self._post(Played(event_id, self._clock.heard_ms(event_id, now), heard))
+        self._owed.clear()
+        if self._sounding:
+            self._sounding = False
+            self._post(PlaybackIdle(now))
+
+    def _begin(self, run: Run, now: float) -> None:
+        if self._open and run.event_id == self._reply:
+            return
+        if self._open:
+            self._close(complete=True)
+        self._open = self._sounding = True
+        self._reply = run.event_id
+        self._post(PlaybackStarted(run.event_id, self._clock.time_of(self._clock.written, now)))
+
+    def _close(self, complete: bool) -> None:
+        self._open = False
+        self._owed.append((self._end, self._reply, complete))
+
+
+class Playout:
+    """One open loudspeaker in use: its buffer is kept at the lead, with sound or silence."""
+
+    def __init__(self, card: Card, feed: Feed, post: Callable[[Event], None], clock: Clock) -> None:
+        self.running = False
+        self.underruns = 0
+        """How often the card ran dry because this process came too late."""
+        self._card = card
+        self._feed = feed
+        self._clock = clock
+        self._played = PlayedClock(card.rate)
+        self._reporter = Reporter(self._played, post)
+        self._buffer = card.stream.get_write_available()
+        self._piece = round(card.rate * PIECE_S)
+        self._lead_s = LEAD_S[0]
+        self._calm_since = self._moved = clock()
+        feed.aim(card.rate)
+
+    def turn(self) -> float:
+        now = self._clock()
+        free = self._card.stream.get_write_available()
+        if free < 0:
+            raise AudioError(f"loudspeaker {self._card.name!r} is gone: plug it in again")
+        queued = max(0, self._buffer - free)
+        self._played.observe(now, queued)
+        self._adapt(now, queued)
+        pieces = (min(round(self._lead_s * self._card.rate), self._buffer) - queued) // self._piece
+        if pieces > 0:
+            self._write(pieces * self._piece, now)
+            queued += pieces * self._piece
+            self._moved = now
+        elif now - self._moved > LOST_S:
+            raise AudioError(f"loudspeaker {self._card.name!r} takes nothing: is it connected?")
+        self._reporter.settle(now, self._feed.empty)
+        surplus = queued + self._piece - round(self._lead_s * self._card.rate)
+        return max(POLL_S, surplus / self._card.rate)
+
+    def end(self) -> None:
+        """The stream is about to close."""
+        self._reporter.abandon(self._clock())
+
+    def _write(self, frames: int, now: float) -> None:
+        pcm, runs = self._feed.next(frames, now)
+        for run in runs:
+            self._reporter.wrote(run, now)
+        if self._card.channels == 2:
+            both = array.array("h", bytes(2 * len(pcm)))
+            both[::2] = both[1::2] = array.array("h", pcm)
+            pcm = both.tobytes()
+        self._card.stream.write(pcm, frames, exception_on_underflow=False)
+
+    def _adapt(self, now: float, queued: int) -> None:
+        """A longer lead after the card ran dry, the normal one after 30 s of calm."""
+        if queued < self._played.written:
+            self.running = True
+        if self.running and queued == 0:
+            self.underruns += 1
+            self._lead_s, self._calm_since = LEAD_S[1], now
+        elif now - self._calm_since > CALM_S:
+            self._lead_s = LEAD_S[0]
+
+
+class Playback(StreamWorker):
+    """Thread "playback": owns the loudspeaker's stream, the feed and its resampler (see `StreamWorker`)."""
+
+    def __init__(
+        self,
+        devices: Devices,
+        ring: PlaybackRing,
+        post: Callable[[Event], None],
+        on_failure: Callable[[str, BaseException], None],
+        clock: Clock = time.monotonic,
+    ) -> None:
+        super().__init__("playback", "loudspeaker", devices, post, on_failure, clock)
+        self.feed = Feed(ring)
+
+    def open(self) -> Card:
+        return self._devices.open_output()
+
+    def session(self, card: Card) -> Playout:
+        return Playout(card, self.feed, self._post, self.clock)

@@ -1,0 +1,125 @@
+"""The life of a card's stream: opened when wanted, closed when not, retried while it is away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from device_agent.audio.devices import Card, Devices
+from device_agent.core.events import DeviceDown, DeviceUp, Event
+from device_agent.errors import AudioError
+from device_agent.runtime.deadline import Clock
+from device_agent.runtime.worker import Worker
+
+log = logging.getLogger(__name__)
+
+RETRY_S = (0.5, 5.0)  # the first pause, and the longest
+LOST_S = 0.5
+START_S = 2.5  # a sound server may let a silent source sleep for 2 s before its first sample
+
+
+class Session(Protocol):
+    """One open stream in use."""
+
+    running: bool
+    """Whether samples have moved."""
+
+    def turn(self) -> float:
+        """Move what can be moved without blocking; seconds until the next turn is worth it. AudioError: it is lost."""
+
+    def end(self) -> None:
+        """The stream is about to close: settle what was promised."""
+
+
+class StreamWorker(Worker):
+    """A thread that owns one stream of PortAudio: it alone opens, uses and closes it.
+
+    It blocks in opening and closing (2–20 ms; not interruptible, the watchdog's business), in `Devices.renew`
+    (at most 2 s), and in waiting for the next period or order, which `use`, a renewal and the stop interrupt.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        device: str,
+        devices: Devices,
+        post: Callable[[Event], None],
+        on_failure: Callable[[str, BaseException], None],
+        clock: Clock = time.monotonic,
+    ) -> None:
+        super().__init__(name, on_failure, clock)
+        self._device = device
+        self._devices = devices
+        self._post = post
+        self._wanted = False
+        self._wake = threading.Event()
+        self._reason: str | None = None
+        self._pause = RETRY_S[0]
+        devices.watch(self._wake.set)
+
+    def use(self, on: bool) -> None:
+        """Open or close the stream. Any thread; returns at once."""
+        self._wanted = on  # before the event: the thread clears the event, then looks
+        self._wake.set()
+
+    def unblock(self) -> None:
+        self._wake.set()
+
+    def open(self) -> Card:
+        raise NotImplementedError
+
+    def session(self, card: Card) -> Session:
+        raise NotImplementedError
+
+    def run(self) -> None:
+        while not self.stopping.is_set():
+            if not self._wanted:
+                self.beat("closed", due=False)
+                self._sleep(None)
+                continue
+            seen = self._devices.renewals
+            try:
+                self._serve()
+            except (AudioError, OSError) as error:
+                self._lost(str(error), seen)
+
+    def _serve(self) -> None:
+        """Open, use and close one stream."""
+        card = self.open()
+        try:
+            session = self.session(card)
+            announced = False
+            while self._wanted and not self._devices.renewing and not self.stopping.is_set():
+                self.beat("open", due=True)
+                wait = session.turn()
+                if session.running and not announced:
+                    announced = True
+                    self._announce(card)
+                self._sleep(wait)
+            session.end()
+        finally:
+            self._devices.close(card)
+
+    def _announce(self, card: Card) -> None:
+        self._reason = None
+        self._pause = RETRY_S[0]
+        log.info("device-up device=%s name=%r rate=%d", self._device, card.name, card.rate)
+        self._post(DeviceUp(self._device, card.name, card.rate, self._devices.half_duplex(card.name)))
+
+    def _lost(self, reason: str, seen: int) -> None:
+        if reason != self._reason:
+            self._reason = reason
+            log.warning("device-down device=%s reason=%r", self._device, reason)
+            self._post(DeviceDown(self._device, reason))
+        self.beat("away", due=False)
+        self._sleep(self._pause)
+        self._pause = min(2 * self._pause, RETRY_S[1])
+        if self._wanted and not self.stopping.is_set() and self._devices.stale():
+            self._devices.renew(seen)
+
+    def _sleep(self, seconds: float | None) -> None:
+        self._wake.wait(seconds)
+        self._wake.clear()
