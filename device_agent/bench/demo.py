@@ -1,0 +1,156 @@
+"""The demo: a device, a local agent and a synthetic visitor hold a conversation over virtual sound cards.
+
+Three processes: this one (visitor, cards, recording), the simulator, and `device-agent run`, the product itself.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
+from device_agent.bench.visitor import SCRIPT, Line, Visitor
+from device_agent.errors import DeviceAgentError
+from device_agent.runtime.resample import Resampler
+
+WAV_RATE = 16_000
+START_S = 30.0
+STOP_S = 5.0
+PROGRAM = (sys.executable, "-m", "device_agent")
+
+
+class Simulator:
+    """The local agent as a child process. `events` grows while it runs; each is what the server itself witnessed."""
+
+    def __init__(self, record: Path, *options: str) -> None:
+        self.record = record
+        self.url = ""
+        self.events: list[dict[str, Any]] = []
+        self._options = options
+        self._listening = threading.Event()
+
+    def __enter__(self) -> Simulator:
+        command = (*PROGRAM, "bench", "simulate", "--events", "-", "--record", str(self.record), *self._options)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._thread = threading.Thread(target=self._read, name="simulator", daemon=True)
+        self._thread.start()
+        if not self._listening.wait(START_S) or not self.url:
+            self.__exit__()
+            raise DeviceAgentError("the simulator did not start: see its message above")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+        self._thread.join()
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["kind"] == kind]
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("listening on "):
+                self.url = line.split()[-1]
+                self._listening.set()
+            elif line.startswith("{"):
+                self.events.append(json.loads(line))
+        self._listening.set()
+
+
+@contextmanager
+def device(simulator: Simulator, environ: dict[str, str], *settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`device-agent run` as a child process with a configuration of its own: the user's is not read."""
+    with tempfile.TemporaryDirectory() as directory:
+        config = Path(directory) / "demo.toml"
+        config.write_text("")
+        tools = Path(__file__).with_name("demo_tools.py")
+        chosen = ("agent.id=demo", f"server.url={simulator.url}", f"tools.files={tools}", *settings)
+        options = [word for setting in chosen for word in ("--set", setting)]
+        process = subprocess.Popen(
+            (*PROGRAM, "run", "--config", str(config), "--timeline", *options), env={**os.environ, **environ}
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def converse(lines: tuple[Line, ...], output: Path, say: Callable[[str], None]) -> int:
+    """Hold the visitor's conversation; returns the exit code, 0 if the server saw all of it and no violation."""
+    start = time.monotonic()
+
+    def tell(text: str) -> None:
+        say(f"{time.monotonic() - start:7.3f} s  {text}")
+
+    with tempfile.TemporaryDirectory() as directory:
+        heard = Path(directory) / "heard.wav"
+        with VirtualCards() as cards, Recorder(cards) as recorder, Microphone(cards) as microphone:
+            with (
+                Simulator(heard) as simulator,
+                device(simulator, cards.environ, "activation.modes=always-on", "audio.echo=off") as process,
+            ):
+                visitor = Visitor(microphone, recorder, tell, gone=lambda: process.poll() is not None)
+                visitor.converse(lines)
+            write_conversation(output, heard, simulator, recorder)
+        return report(simulator, len(lines), output, say)
+
+
+def echo_call(output: Path, seconds: float, say: Callable[[str], None]) -> int:
+    """Talk to your own sound card: the simulator plays back what it heard and says how loud it was."""
+    say("Speak; after each sentence you hear what the far end heard, with level and clipping. Ctrl-C ends.")
+    with tempfile.TemporaryDirectory() as directory:
+        with Simulator(Path(directory) / "heard.wav", "--echo") as simulator, device(simulator, {}) as process:
+            try:
+                process.wait(seconds)
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                pass
+    return 0
+
+
+def write_conversation(output: Path, heard: Path, simulator: Simulator, recorder: Recorder) -> None:
+    """Left: the samples that the server received. Right: the samples that the loudspeaker's monitor recorded."""
+    audio = simulator.of_kind("audio")
+    with wave.open(str(heard)) as source:
+        left = array.array("h", source.readframes(source.getnframes()))
+    right = array.array("h")
+    right.frombytes(Resampler(48_000, WAV_RATE).process(recorder.samples().tobytes()))
+    if audio:  # the first chunk's samples end when it arrived
+        lead = round((audio[0]["t"] - recorder.origin) * WAV_RATE) - audio[0]["n"]
+        left = array.array("h", bytes(2 * max(0, lead))) + left[max(0, -lead) :]
+    length = max(len(left), len(right))
+    both = array.array("h", bytes(4 * length))
+    both[0 : 2 * len(left) : 2], both[1 : 2 * len(right) : 2] = left, right
+    with wave.open(str(output), "wb") as target:
+        target.setnchannels(2)
+        target.setsampwidth(2)
+        target.setframerate(WAV_RATE)
+        target.writeframes(both.tobytes())
+
+
+def report(simulator: Simulator, turns: int, output: Path, say: Callable[[str], None]) -> int:
+    """What the server itself saw, in a few lines."""
+    violations = simulator.of_kind("violation")
+    transcripts = simulator.of_kind("user_transcript")
+    say("")
+    say(f"The server understood {len(transcripts)} of {turns} sentences and saw {len(violations)} protocol violations.")
+    for violation in violations:
+        say(f"  violation: {violation}")
+    say(f"{output}: left is what the server received, right is what the loudspeaker played.")
+    return 0 if len(transcripts) >= turns and not violations else 1
