@@ -1,0 +1,68 @@
+"""One HTTPS request for a signed URL, over our own socket: same TLS context, same deadline, same abort."""
+
+from __future__ import annotations
+
+import json
+from http.client import HTTPConnection
+from urllib.parse import SplitResult, urlsplit
+
+from device_agent import __version__
+from device_agent.config.endpoints import address_problem
+from device_agent.link.conduit import Conduit
+from device_agent.link.dial import Dialer
+from device_agent.link.waiting import Attempt
+
+MAX_BODY = 64 * 1024
+USER_AGENT = f"device-agent/{__version__}"
+
+
+class Refused(Exception):
+    """An HTTP answer that is not the one we need. Holds what classifies it, and never a header of ours."""
+
+    def __init__(self, status: int, retry_after: str | None, body: bytes) -> None:
+        super().__init__(f"HTTP status {status}")
+        self.status = status
+        self.retry_after = retry_after
+        self.body = body
+
+
+class BadAnswer(Exception):
+    """The answer has status 200 and no usable signed URL: for example the page of a captive portal."""
+
+
+def fetch(url: SplitResult, header: tuple[str, str], dialer: Dialer, attempt: Attempt) -> SplitResult:
+    """Ask `url` for a signed URL, with a secret `header`. The result is a secret too: never print it.
+
+    Raises `Refused`, `BadAnswer`, `http.client.HTTPException`, or what `Dialer.dial` does. Follows no redirect.
+    """
+    conduit = dialer.dial(url, attempt)
+    attempt.phase = "signed-url"
+    try:
+        return _signed_url(_get(url, header, conduit))
+    finally:
+        conduit.close()
+
+
+def _get(url: SplitResult, header: tuple[str, str], conduit: Conduit) -> bytes:
+    connection = HTTPConnection(url.hostname or "", url.port)
+    connection.sock = conduit
+    headers = {"Host": url.netloc, "Accept": "application/json", "User-Agent": USER_AGENT, "Connection": "close"}
+    connection.request(
+        "GET", url._replace(scheme="", netloc="", fragment="").geturl() or "/", headers=headers | dict([header])
+    )
+    response = connection.getresponse()
+    body = response.read(MAX_BODY)
+    if response.status != 200:
+        raise Refused(response.status, response.getheader("Retry-After"), body)
+    return body
+
+
+def _signed_url(body: bytes) -> SplitResult:
+    """The answer's `signed_url`, used verbatim: its own host decides."""
+    try:
+        text: str = json.loads(body)["signed_url"]
+        if address_problem(text, ("wss",), ("ws",), base=False) is None:
+            return urlsplit(text)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise BadAnswer from None  # the original error quotes the body
+    raise BadAnswer
