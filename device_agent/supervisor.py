@@ -32,7 +32,7 @@ from device_agent.core.ending import End, Kind
 from device_agent.core.indicator import Snapshot
 from device_agent.core.tables import Link
 from device_agent.dispatcher import Dispatcher, Observer
-from device_agent.link.link import Link as LinkWorker
+from device_agent.link.worker import Link as LinkWorker
 from device_agent.link.record import Recorder
 from device_agent.panel.panel import Panel
 from device_agent.panel.pins import choose_backend

@@ -72,10 +72,11 @@ def test_a_wrong_key_an_unknown_agent_and_no_network_are_one_line_each(address: 
 class Sound:
     """Two cards in one: a microphone that hears `heard`, and a loudspeaker that keeps what it is given."""
 
-    def __init__(self, heard: int, output_channels: int = 1, gone: bool = False) -> None:
+    def __init__(self, heard: int, output_channels: int = 1, available: int = 5000, room: int = 5000) -> None:
         self._heard = heard
         self._output_channels = output_channels
-        self._gone = gone
+        self._available = available
+        self._room = room
         self.played = array.array("h")
 
     def get_device_count(self) -> int:
@@ -95,10 +96,10 @@ class Sound:
         return self
 
     def get_read_available(self) -> int:
-        return -9988 if self._gone else 5000
+        return self._available
 
     def get_write_available(self) -> int:
-        return 5000
+        return self._room
 
     def read(self, num_frames: int, exception_on_overflow: bool) -> bytes:
         return array.array("h", [self._heard] * num_frames).tobytes()
@@ -137,7 +138,16 @@ def test_a_silent_microphone_is_said_so(capsys: pytest.CaptureFixture[str]) -> N
     assert "That was silence: is the microphone muted" in capsys.readouterr().out
 
 
-def test_a_card_that_vanishes_is_one_line() -> None:
-    """A microphone that is pulled out ends the trial at once, with the remedy."""
-    with pytest.raises(AudioError, match="microphone 'fake' delivers nothing: plug it in again"):
-        run_echo(Sound(heard=1, gone=True))
+@pytest.mark.parametrize(
+    ("sound", "problem"),
+    [
+        (Sound(heard=1, available=-9988), "microphone 'fake' delivers nothing"),
+        (Sound(heard=1, available=0), "microphone 'fake' delivers nothing"),
+        (Sound(heard=1, room=0), "loudspeaker 'fake' takes nothing"),
+    ],
+    ids=["pulled out", "silent for ever", "full for ever"],
+)
+def test_a_card_that_does_not_move_is_one_line(sound: Sound, problem: str) -> None:
+    """A card that is pulled out, or moves no sample for 2.5 s, ends the trial with the remedy."""
+    with pytest.raises(AudioError, match=f"{problem}: plug it in again, or choose another one"):
+        run_echo(sound)

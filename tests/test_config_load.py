@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,3 +150,15 @@ def test_the_first_mistake_does_not_hide_the_others(paths: Paths) -> None:
         load(paths, {"DEVICE_AGENT_GATE_ONSET": "none"}, ["log.level=info", "gate.windo=3"])
     assert len(caught.value.problems) == 4
     assert caught.value.exit_code == 78
+
+
+def test_values_of_the_right_type_are_loaded_without_the_converter(tmp_path: Path) -> None:
+    """Importing cattrs takes as long as all the rest of loading: the command line that starts a device avoids it."""
+    code = (
+        "import sys\nfrom device_agent.config.load import load\n"
+        "load(None, {}, ['agent.id=a', 'gate.onset=5', 'session.idle_close_s=5', 'activation.modes=always-on'])\n"
+        "print('cattrs' in sys.modules)"
+    )
+    environ = {"XDG_CONFIG_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=20)
+    assert done.stdout == "False\n", done.stderr

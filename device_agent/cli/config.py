@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from device_agent.cli.options import add_config_options, load_settings
+from device_agent.cli.options import add_settings_arguments, load_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the sub-commands `check` and `show`."""
     actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
     check = actions.add_parser("check", help="name every mistake (exit code 78), or say ok")
-    add_config_options(check)
+    add_settings_arguments(check)
     show = actions.add_parser("show", help="print the settings that hold, as TOML")
-    add_config_options(show)
+    add_settings_arguments(show)
     show.add_argument("--origin", action="store_true", help="say for each setting where it comes from")
     show.add_argument("--json", action="store_true", help="print JSON")
 

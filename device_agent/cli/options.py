@@ -9,7 +9,7 @@ from device_agent.config.load import Loaded, load
 from device_agent.config.paths import Paths
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
+def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds `--config FILE` and `--set section.key=value`."""
     parser.add_argument("--config", metavar="FILE", help="read this file in place of the usual configuration files")
     parser.add_argument(
@@ -22,11 +22,11 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def config_paths(args: argparse.Namespace) -> Paths:
+def settings_paths(args: argparse.Namespace) -> Paths:
     """The places that hold configuration and key."""
     return Paths.standard(os.environ, only=args.config)
 
 
 def load_settings(args: argparse.Namespace) -> Loaded:
     """The settings from all layers. Raises `ConfigError`."""
-    return load(config_paths(args), os.environ, args.sets)
+    return load(settings_paths(args), os.environ, args.sets)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from device_agent.cli.options import add_config_options, config_paths
+from device_agent.cli.options import add_settings_arguments, settings_paths
 from device_agent.cli.trials import play_back, prove
 from device_agent.config.edit import store, store_settings
 from device_agent.config.endpoints import HOSTS
@@ -39,7 +39,7 @@ class Outside:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds setup's options."""
-    add_config_options(parser)
+    add_settings_arguments(parser)
     parser.add_argument("--agent-id", metavar="ID", help="the agent's id, as the ElevenLabs dashboard shows it")
     parser.add_argument("--region", choices=tuple(HOSTS), help="where your ElevenLabs account lives")
     parser.add_argument("--no-audio", action="store_true", help="do not try microphone and loudspeaker")
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs setup in this terminal, or with the key from standard input."""
     ask, ask_hidden = (input, getpass.getpass) if sys.stdin.isatty() else (_no_terminal, _read_line)
     try:
-        return setup(args, config_paths(args), Outside(ask, ask_hidden, prove, play_back, os.environ))
+        return setup(args, settings_paths(args), Outside(ask, ask_hidden, prove, play_back, os.environ))
     except EOFError:
         raise UsageError("setup needs an answer") from None
 

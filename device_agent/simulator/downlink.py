@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
-
-from device_agent.simulator.messages import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +49,6 @@ class Downlink:
         due = now + (self._latency + self._rng.uniform(0, self._jitter)) / 1000
         # Jitter delays, but TCP keeps the order.
         self._queue.append((max(due, self._queue[-1][0]) if self._queue else due, action))
-
-    def message(self, message: Message, now: float, **facts: Any) -> None:
-        self.put(Send(json.dumps(message), {"type": message["type"]} | facts), now)
 
     def take(self, now: float) -> Iterator[Action]:
         """What may leave by `now`."""

@@ -7,10 +7,11 @@ import signal
 import sys
 import threading
 
+from device_agent.simulator import orders
 from device_agent.simulator.intents import FIXED
 from device_agent.simulator.options import Options
 from device_agent.simulator.recogniser import Echo, Minds, Recogniser, Script
-from device_agent.simulator.server import Simulator, read_orders
+from device_agent.simulator.server import Simulator
 from device_agent.simulator.voice import Voice, installed, tones
 from device_agent.simulator.witness import Recorder, Witness, json_lines
 
@@ -26,8 +27,8 @@ def run(options: Options) -> int:
         print(f"listening on ws://127.0.0.1:{simulator.port}", flush=True)
         witness.note("listening", 0, port=simulator.port)
         if options.control:
-            control = (sys.stdin, simulator, witness)
-            threading.Thread(target=read_orders, args=control, name="control", daemon=True).start()
+            control = (sys.stdin, simulator.order, simulator.refuse)
+            threading.Thread(target=orders.read, args=control, name="control", daemon=True).start()
         signal.sigwait({signal.SIGTERM, signal.SIGINT})
         recorder.close()
         sys.stdout.flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import queue
 import socket
 import threading
@@ -18,10 +17,11 @@ from websockets.sync.server import Server, ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from device_agent.simulator.conversation import Conversation
-from device_agent.simulator.downlink import Action, Close, Drop, Send
+from device_agent.simulator.downlink import Action, Close, Drop, Send, Stall
 from device_agent.simulator.hearing import speech_detector
 from device_agent.simulator.http import Doorman
 from device_agent.simulator.options import Options
+from device_agent.simulator.orders import Order
 from device_agent.simulator.recogniser import Mind, Minds
 from device_agent.simulator.voice import Voice
 from device_agent.simulator.witness import Recorder, Witness
@@ -38,7 +38,7 @@ class Simulator:
         self._minds, self._voice = minds, voice
         self._doorman = Doorman(options)
         self._numbers = itertools.count(1)
-        self._orders: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
+        self._orders: dict[int, queue.SimpleQueue[Order]] = {}
         self._stopped = threading.Event()
         self._server: Server | None = None
 
@@ -66,7 +66,7 @@ class Simulator:
         if self._server is not None:
             self._server.shutdown()
 
-    def order(self, order: dict[str, Any]) -> None:
+    def order(self, order: Order) -> None:
         """Passes one line of the control channel to the newest connection (or all, with ``"connection": 0``)."""
         target = order.get("connection")
         numbers = list(self._orders) if target == 0 else [target or max(self._orders, default=0)]
@@ -74,7 +74,11 @@ class Simulator:
             if number in self._orders:
                 self._orders[number].put(order)
             else:
-                self._witness.note("order_refused", 0, order=order, why="no such connection")
+                self.refuse(order, "no such connection")
+
+    def refuse(self, order: object, why: str) -> None:
+        """Notes an order that cannot be passed on."""
+        self._witness.note("order_refused", 0, order=order, why=why)
 
     # ------------------------------------------------------------------------------------------ HTTP
     def _on_request(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -94,11 +98,11 @@ class Simulator:
     def _serve(self, socket: ServerConnection) -> None:
         """A connection's thread. Blocks in `recv` (10 ms), in `send` (until the client reads), in a stall's wait."""
         number = next(self._numbers)
-        orders = self._orders[number] = queue.SimpleQueue()
+        waiting = self._orders[number] = queue.SimpleQueue()
         self._witness.note("connected", number, subprotocol=socket.subprotocol)
         mind = self._minds.take()
         try:
-            self._converse(socket, self._conversation(number, mind), orders)
+            self._converse(socket, self._conversation(number, mind), waiting)
         except (ConnectionClosed, OSError):
             self._witness.note("closed", number, code=socket.close_code, reason=socket.close_reason)
         finally:
@@ -106,58 +110,41 @@ class Simulator:
             self._minds.give(mind)
 
     def _conversation(self, number: int, mind: Mind) -> Conversation:
-        options = self._options
-        spared = options.faulty and number > options.faulty
-        return Conversation(
-            number,
-            options,
-            mind,
-            self._voice,
-            self._witness,
-            self._recorder,
-            speech_detector(),
-            time.monotonic(),
-            faults=() if spared else options.fault,
-        )
+        options, now = self._options, time.monotonic()
+        faults = () if options.faulty and number > options.faulty else options.fault
+        hears = speech_detector()
+        return Conversation(number, options, faults, mind, self._voice, hears, self._witness, self._recorder, now)
 
     def _converse(
-        self, socket: ServerConnection, conversation: Conversation, orders: queue.SimpleQueue[dict[str, Any]]
+        self, socket: ServerConnection, conversation: Conversation, waiting: queue.SimpleQueue[Order]
     ) -> None:
         while True:
             now = time.monotonic()
             try:
-                message = socket.recv(timeout=max(0.0, min(_POLL_S, conversation.next_due() - now)))
+                message = socket.recv(timeout=max(0.0, min(_POLL_S, conversation.next_due - now)))
             except TimeoutError:
                 pass  # nothing came: the rest of the turn is still due
             else:
                 conversation.receive(message, time.monotonic())
-            while not orders.empty():
-                self._obey(conversation, orders.get())
+            while not waiting.empty():
+                conversation.order(waiting.get(), time.monotonic())
             conversation.tick(time.monotonic())
             for action in conversation.take(time.monotonic()):
                 self._perform(socket, conversation, action)
 
-    def _obey(self, conversation: Conversation, order: dict[str, Any]) -> None:
-        try:
-            conversation.order(order, time.monotonic())
-        except (KeyError, TypeError, ValueError) as error:
-            self._witness.note("order_refused", conversation.number, order=order, why=repr(error))
-
     def _perform(self, socket: ServerConnection, conversation: Conversation, action: Action) -> None:
         """Does `action`. Every way of ending the connection raises ConnectionClosed at the next `recv`."""
-        if isinstance(action, Send):
-            conversation.sent(action, time.monotonic())
-            socket.send(action.payload)
-        elif isinstance(action, Close):
-            self._witness.note("closing", conversation.number, code=action.code, reason=action.reason)
-            socket.close(action.code, action.reason)
-        elif isinstance(action, Drop):
-            self._witness.note("dropping", conversation.number)
-            _cut(socket)
-        else:
-            self._witness.note("stalling", conversation.number, seconds=str(action.seconds))
-            self._stopped.wait(None if action.seconds == float("inf") else action.seconds)
-            conversation.resumed(time.monotonic())
+        conversation.performing(action, time.monotonic())
+        match action:
+            case Send():
+                socket.send(action.payload)
+            case Close():
+                socket.close(action.code, action.reason)
+            case Drop():
+                _cut(socket)
+            case Stall():
+                self._stopped.wait(None if action.seconds == float("inf") else action.seconds)
+                conversation.resumed(time.monotonic())
 
 
 def _cut(connection: ServerConnection) -> None:
@@ -166,16 +153,3 @@ def _cut(connection: ServerConnection) -> None:
 
 def _prefer_convai(connection: ServerConnection, offered: Any) -> Subprotocol | None:
     return Subprotocol("convai") if "convai" in offered else None
-
-
-def read_orders(lines: Any, simulator: Simulator, witness: Witness) -> None:
-    """Feeds the control channel's JSON lines to `simulator` until they end. Blocks in reading them."""
-    for line in lines:
-        try:
-            order = json.loads(line)
-            if not isinstance(order, dict):
-                raise TypeError("not an object")
-        except (ValueError, TypeError) as error:
-            witness.note("order_refused", 0, order=line.strip(), why=str(error))
-        else:
-            simulator.order(order)

@@ -30,6 +30,7 @@ class Reply:
     started: float
     duration_ms: float
     waiting: deque[Chunk]
+    ends: bool = False  # the agent hangs up after it
     chunks: int = field(init=False)
 
     def __post_init__(self) -> None:
