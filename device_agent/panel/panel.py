@@ -1,0 +1,198 @@
+"""The panel driver: button, mute switch and light."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from device_agent.config.schema import Panel as Settings
+from device_agent.core.commands import Indicator, Show
+from device_agent.core.events import Edge, Event, MuteSwitch, PanelDown, PanelUp
+from device_agent.panel.patterns import lit, next_change
+from device_agent.panel.pins import (
+    PinFactory,
+    Pins,
+    choose_backend,
+    explain,
+    gpio_factory,
+    mock_factory,
+    mock_pins,
+    open_pins,
+)
+from device_agent.runtime.deadline import Clock
+from device_agent.runtime.latch import MuteLatch
+from device_agent.runtime.worker import Worker
+
+Failed = Callable[[str, BaseException], None]
+
+FIRST_RETRY_S = 2.0
+LAST_RETRY_S = 60.0
+
+_ORDER = list(Indicator)
+
+
+class Panel(Worker):
+    """Thread "panel". Owns the pins: opens, writes and closes them, and opens them again after a failure.
+
+    It blocks in `_wake.wait()` until the light must change (`show()`, the latch or stop set it) and, without pins,
+    in `stopping.wait()`; the calls to the GPIO library do not block, or the heartbeat tells.
+
+    gpiozero calls back from a thread of its own. The callbacks post a fact and return; that of the mute switch also
+    closes the latch at once, before anything that could be late (the documented exception to R1).
+    """
+
+    limit_s = 5.0
+
+    def __init__(
+        self,
+        settings: Settings,
+        post: Callable[[Event], None],
+        latch: MuteLatch,
+        on_failure: Failed,
+        clock: Clock = time.monotonic,
+        make_factory: Callable[[], PinFactory] = gpio_factory,
+        retry_s: float = FIRST_RETRY_S,
+    ) -> None:
+        super().__init__("panel", on_failure, clock)
+        self._settings = settings
+        self._post = post
+        self._latch = latch
+        self._make_factory = make_factory
+        self._first_retry_s = self._retry_s = retry_s
+        self._wake = threading.Event()
+        self._indicator = Indicator.IDLE
+        self._switch_muted = settings.mute_pin >= 0  # until it has been read
+        self.pins: Pins | None = None
+        """The mock's pins, for the demo and the tests to press."""
+
+    # ------------------------------------------------------------------------------ the dispatcher
+    def show(self, command: Show) -> None:
+        """Change what the light says."""
+        self._indicator = command.indicator
+        self._wake.set()
+
+    def open_latch(self) -> None:
+        """Open the mute latch, unless the switch says muted.
+
+        The switch may close it while this runs: then either the first look sees that, or the second does and
+        closes again; the latch's generation keeps what was captured in between from being sent.
+        """
+        if not self._switch_muted:
+            self._latch.open()
+            if self._switch_muted:
+                self._latch.close()
+        self._wake.set()
+
+    def unblock(self) -> None:
+        self._wake.set()
+
+    # ---------------------------------------------------------------------------- the panel's thread
+    def run(self) -> None:
+        while not self.stopping.is_set():
+            try:
+                self._serve()
+            except Exception as error:  # GPIO libraries raise anything; whatever it is, the pins are away
+                self._down(error)
+                self.stopping.wait(self._retry_s)
+                self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
+
+    def _serve(self) -> None:
+        """Hold the pins and keep the light going, until stop or until a pin fails."""
+        self.beat("opening", due=True)
+        with ExitStack() as stack:
+            pins = open_pins(self._settings, self._make_factory(), stack)
+            self._listen(pins)
+            self._retry_s = self._first_retry_s
+            self._post(PanelUp())
+            self._keep_light(pins.led)
+            if pins.led is not None:
+                pins.led.off()  # releasing a pin leaves it as it is
+
+    def _listen(self, pins: Pins) -> None:
+        if pins.button is not None:
+            pins.button.when_activated = lambda: self._post(Edge("button", True, self.clock()))
+            pins.button.when_deactivated = lambda: self._post(Edge("button", False, self.clock()))
+        if pins.mute is not None:
+            pins.mute.when_activated = pins.mute.when_deactivated = lambda: self._report_mute(pins.mute)
+            self._report_mute(pins.mute)
+
+    def _keep_light(self, led: Any) -> None:
+        shown, began = None, 0.0
+        while not self.stopping.is_set():
+            self._wake.clear()  # before looking: what changes afterwards wakes again
+            self.beat("showing", due=True)
+            now = self.clock()
+            indicator = self._truth()
+            if indicator is not shown:
+                shown, began = indicator, now
+            t = int((now - began) * 1000)
+            change = None
+            if led is not None:
+                led.value = lit(indicator, t)
+                change = next_change(indicator, t)
+            self.beat("showing", due=False)
+            self._wake.wait(None if change is None else (change - t) / 1000)
+
+    def _truth(self) -> Indicator:
+        """The order, but muted whenever the latch is closed and nothing graver is to be said (R11)."""
+        return min(self._indicator, Indicator.MUTED, key=_ORDER.index) if self._latch.closed else self._indicator
+
+    def _down(self, error: BaseException) -> None:
+        self.beat("no pins", due=False)
+        if self._settings.mute_pin >= 0:
+            self._mute(True)
+        if self._settings.button_pin >= 0:  # a press that began before can no longer be seen to end
+            self._post(Edge("button", False, self.clock()))
+        self._post(PanelDown(explain(error, self._settings)))
+
+    # ----------------------------------------------------------- gpiozero's thread and the panel's thread
+    def _report_mute(self, switch: Any) -> None:
+        """Say what the switch says now.
+
+        Two threads may be here at once (the first look, and an edge just then), and the older finding could be
+        posted last: so each looks again after posting, and whoever posts last has posted what is so. A switch that
+        does not come to rest is muted until its next edge.
+        """
+        for _ in range(8):
+            muted = _reads_muted(switch)
+            self._mute(muted)
+            if _reads_muted(switch) == muted:
+                return
+        self._mute(True)
+
+    def _mute(self, muted: bool) -> None:
+        self._switch_muted = muted  # before the latch: see open_latch
+        if muted:
+            self._latch.close()
+            self._wake.set()
+        self._post(MuteSwitch(muted))
+
+
+def _reads_muted(switch: Any) -> bool:
+    """Unreadable counts as muted; that it is unreadable is found and said by the panel's thread."""
+    try:
+        return bool(switch.is_active)
+    except Exception:
+        return True
+
+
+def make_panel(
+    settings: Settings,
+    post: Callable[[Event], None],
+    latch: MuteLatch,
+    on_failure: Failed,
+    clock: Clock = time.monotonic,
+) -> Panel | None:
+    """The panel that the settings ask for on this machine, not started; None if there is none."""
+    backend = choose_backend(settings)
+    if backend == "none":
+        return None
+    if backend == "gpio":
+        return Panel(settings, post, latch, on_failure, clock)
+    factory = mock_factory()
+    panel = Panel(settings, post, latch, on_failure, clock, lambda: factory)
+    panel.pins = mock_pins(settings, factory)
+    return panel

@@ -1,0 +1,147 @@
+"""The pins through gpiozero, which is imported here only and only when pins are used (R15).
+
+A `Button` or a `blink()` of gpiozero would each add a thread: these are its plain input and output devices.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from device_agent.config.schema import Panel
+
+MODEL = Path("/proc/device-tree/model")
+
+PinFactory = Any
+"""A gpiozero factory: it makes pins of one kind."""
+
+
+def choose_backend(settings: Panel, model: Path = MODEL) -> str:
+    """`gpio`, `mock` or `none`: what `panel.backend` means on this machine.
+
+    A configured mute pin is a promise: with `auto` it is tried even where no Raspberry Pi can be recognised, so
+    that a device which cannot read it is muted and says so, instead of listening.
+    """
+    if settings.backend == "mock":
+        return "mock"
+    configured = max(settings.button_pin, settings.led_pin, settings.mute_pin) >= 0
+    if settings.backend == "none" or not configured:
+        return "none"
+    wanted = settings.backend == "gpio" or settings.mute_pin >= 0 or "Raspberry Pi" in _text(model)
+    return "gpio" if wanted else "none"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """The three pins in use, None where none is configured: gpiozero's devices, or a mock's pins to press."""
+
+    button: Any = None
+    mute: Any = None
+    led: Any = None
+
+
+def open_pins(settings: Panel, factory: PinFactory, stack: ExitStack) -> Pins:
+    """Claim all configured pins; `stack` releases them. Raises what the GPIO library raises, the pin in a note."""
+    from gpiozero import DigitalInputDevice, DigitalOutputDevice
+
+    def switch(pin: int) -> Any:
+        return DigitalInputDevice(pin, pull_up=True, bounce_time=None, pin_factory=factory)
+
+    def light(pin: int) -> Any:
+        return DigitalOutputDevice(pin, pin_factory=factory)
+
+    return Pins(
+        button=_claim(switch, "button_pin", settings.button_pin, stack),
+        mute=_claim(switch, "mute_pin", settings.mute_pin, stack),
+        led=_claim(light, "led_pin", settings.led_pin, stack),
+    )
+
+
+def _claim(make: Callable[[int], Any], setting: str, pin: int, stack: ExitStack) -> Any:
+    if pin < 0:
+        return None
+    try:
+        device = make(pin)
+    except Exception as error:
+        error.add_note(f"panel.{setting} = {pin}")
+        raise
+    stack.callback(device.close)
+    return device
+
+
+def mock_factory() -> PinFactory:
+    """Pins in memory."""
+    from gpiozero.pins.mock import MockFactory
+
+    return MockFactory()
+
+
+def mock_pins(settings: Panel, factory: PinFactory) -> Pins:
+    """The mock's pins by name: ``pins.button.drive_low()`` presses, ``pins.led.state`` is the light."""
+    numbers = {"button": settings.button_pin, "mute": settings.mute_pin, "led": settings.led_pin}
+    return Pins(**{name: factory.pin(number) for name, number in numbers.items() if number >= 0})
+
+
+def gpio_factory() -> PinFactory:
+    """This machine's pins: gpiozero's one factory per process (tools may use pins too), made once.
+
+    We choose lgpio, or where it is not installed RPi.GPIO. gpiozero's own choice hides why the first library failed
+    and ends with ones that open a network connection or cannot set a pin.
+    """
+    from gpiozero import Device
+
+    if Device.pin_factory is None:
+        Device.pin_factory = _make_gpio_factory()
+    return Device.pin_factory
+
+
+def _make_gpio_factory() -> PinFactory:
+    # lgpio makes a named pipe in its working directory when it is imported; if that fails, no later import in the
+    # same process works: so it is given a writable directory first. It also makes $LG_WD the process's working
+    # directory, which is why $LG_WD is set only where the present one will not do.
+    if not os.access(".", os.W_OK):
+        os.environ.setdefault("LG_WD", os.environ.get("RUNTIME_DIRECTORY") or tempfile.gettempdir())
+    try:
+        from gpiozero.pins.lgpio import LGPIOFactory as Factory
+    except ImportError:
+        from gpiozero.pins.rpigpio import RPiGPIOFactory as Factory
+    return Factory()
+
+
+def explain(error: BaseException, settings: Panel, dev: Path = Path("/dev")) -> str:
+    """One line for a person: which pin, what is wrong, what to do."""
+    every = {"button_pin": settings.button_pin, "mute_pin": settings.mute_pin, "led_pin": settings.led_pin}
+    all_pins = [f"panel.{name} = {pin}" for name, pin in every.items() if pin >= 0]
+    return f"{', '.join(getattr(error, '__notes__', all_pins))}: {_remedy(error, dev)}"
+
+
+def _remedy(error: BaseException, dev: Path) -> str:
+    name, text = type(error).__name__, str(error).replace("\n", " ")
+    chips = sorted(dev.glob("gpiochip*"))
+    if isinstance(error, ImportError):
+        return f"no GPIO library ({text}); install python3-lgpio"
+    if ".lgd-nfy" in text:
+        return "lgpio cannot write to its working directory; set LG_WD to one it can write to, and start again"
+    if name == "PinUnknownPi":
+        return 'this is not a Raspberry Pi; set panel.backend = "none"'
+    if name == "GPIOPinInUse" or "busy" in text.lower():
+        return "the pin is in use; stop the other program or choose another pin"
+    if name == "PinInvalidPin":
+        return "there is no such pin on this board; choose another one"
+    if not chips:
+        return f'no GPIO chip ({dev}/gpiochip*) on this machine; set panel.backend = "none"'
+    if isinstance(error, PermissionError) or not any(os.access(chip, os.R_OK | os.W_OK) for chip in chips):
+        return f"no permission for {chips[0]}; add the user to the group gpio and log in again"
+    return f"{name}: {text}"
