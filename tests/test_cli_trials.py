@@ -27,10 +27,7 @@ class Service(BaseHTTPRequestHandler):
         known = self.path == "/v1/convai/conversation/get-signed-url?agent_id=agent_1"
         status = 401 if self.headers["xi-api-key"] != GOOD_KEY else 200 if known else 404
         body = b'{"signed_url": "wss://api.elevenlabs.io/v1/convai/conversation?conversation_signature=CANARY"}'
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(b"HTTP/1.1 %d answer\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
 
     def log_message(self, format: str, *args: Any) -> None:
         """A test is silent."""
@@ -57,7 +54,7 @@ def test_a_right_key_and_agent_are_proved_by_one_signed_url(address: str) -> Non
 
 def test_a_wrong_key_an_unknown_agent_and_no_network_are_one_line_each(address: str) -> None:
     """Each line names the host and the remedy (exit code 69)."""
-    host = address.removeprefix("ws://")
+    host = address.replace("ws://", "http://")
     with pytest.raises(ServiceError) as wrong_key:
         prove(settings(address), Secrets("sk_wrong"))
     assert str(wrong_key.value) == f"{host}: the service refuses the key: run `device-agent setup`"
@@ -66,7 +63,7 @@ def test_a_wrong_key_an_unknown_agent_and_no_network_are_one_line_each(address: 
     assert str(unknown_agent.value) == f"{host}: there is no such agent: check agent.id"
     with pytest.raises(ServiceError) as no_network:
         prove(settings("ws://127.0.0.1:1"), Secrets(GOOD_KEY))
-    assert str(no_network.value) == "127.0.0.1:1: is the network up? (network: Connection refused)"
+    assert str(no_network.value) == "http://127.0.0.1:1: is the network up? (network: Connection refused)"
 
 
 class Sound:

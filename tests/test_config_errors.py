@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_agent.config.checks import require_agent_id
 from device_agent.config.load import load
 from device_agent.config.options import options
 from device_agent.config.paths import Paths
-from device_agent.config.schema import Agent, Server, Settings
 from device_agent.errors import ConfigError
 
 SECRET = "sk_0123456789abcdefCANARY"
@@ -187,14 +185,6 @@ def test_a_broken_setting_is_reported_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(Paths(tmp_path, tmp_path), {}, ["activation.modes=toggle", "panel.button_pin=left"])
     assert caught.value.problems == ("--set: panel.button_pin must be a whole number",)
-
-
-def test_an_agent_must_be_named_unless_a_broker_decides() -> None:
-    """Without an agent id and without a broker there is nobody to talk with."""
-    with pytest.raises(ConfigError, match=r"agent\.id is not set: run `device-agent setup`"):
-        require_agent_id(Settings())
-    require_agent_id(Settings(agent=Agent(id="agent_1")))
-    require_agent_id(Settings(server=Server(broker_url="https://broker.example")))
 
 
 _names = st.sampled_from([*options(), "agent", "zz", "log.zz", f"agent.{SECRET}", "server.api_key", ""])

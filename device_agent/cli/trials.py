@@ -6,8 +6,8 @@ import array
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
 
 from device_agent.config.endpoints import https_url
 from device_agent.config.schema import Settings
@@ -17,7 +17,6 @@ from device_agent.errors import AudioError, ServiceError
 if TYPE_CHECKING:
     from device_agent.audio.devices import Card, Devices
 
-SIGNED_URL_PATH = "/v1/convai/conversation/get-signed-url"
 DEADLINE_S = 10.0
 RECORDING_S = 3.0
 PATIENCE_S = 2.5  # a sound server may let a silent source sleep for 2 s before its first sample
@@ -33,23 +32,22 @@ def prove(settings: Settings, secrets: Secrets) -> None:
     Raises `ServiceError` with the remedy: wrong key, unknown agent, no network. Takes at most 10 s.
     """
     from device_agent.core.ending import classify
+    from device_agent.link.address import conversation_url
     from device_agent.link.dial import Dialer
     from device_agent.link.endings import end_of
-    from device_agent.link.signed_url import fetch
     from device_agent.link.waiting import Attempt, Wakeup
 
-    query = urlencode({"agent_id": settings.agent.id})
-    url = urlsplit(f"{https_url(settings)}{SIGNED_URL_PATH}?{query}")
+    by_key = replace(settings, server=replace(settings.server, auth="key"))
     wakeup = Wakeup()
     try:
         attempt = Attempt(wakeup, DEADLINE_S, time.monotonic, aborted=lambda: False)
-        fetch(url, ("xi-api-key", secrets.api_key() or ""), Dialer(wakeup, settings.server.ca_file), attempt)
+        conversation_url(by_key, secrets, Dialer(wakeup, settings.server.ca_file), attempt)
     except Exception as error:
         end = end_of(error)
         if end is None:
             raise
         advice = classify(end).advice or f"is the network up? ({end.kind.value}: {end.reason or end.code})"
-        raise ServiceError(f"{url.netloc}: {advice}") from None
+        raise ServiceError(f"{https_url(settings)}: {advice}") from None
     finally:
         wakeup.close()
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from device_agent.config.endpoints import address_problem
 from device_agent.config.schema import Settings
-from device_agent.errors import ConfigError
 
 FRAME_MS = 20
 Contradiction = tuple[tuple[str, ...], str]
@@ -18,12 +17,6 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _server(settings)
     yield from _gate(settings)
     yield from _panel(settings)
-
-
-def require_agent_id(settings: Settings) -> None:
-    """Raises `ConfigError` unless the settings say which agent to talk with, or a broker decides it."""
-    if not settings.agent.id and not settings.server.broker_url:
-        raise ConfigError("agent.id is not set: run `device-agent setup`, or add --set agent.id=agent_…")
 
 
 def _server(settings: Settings) -> Iterator[Contradiction]:
