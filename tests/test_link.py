@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from link_peer import rig
+
 from device_agent.core.commands import Disconnect, Send, SendFrames, SendSilence
 from device_agent.core.ending import End, Kind
 from device_agent.protocol.messages import Initiation
-from link_peer import rig
 
 
 def test_a_conversation_opens_speaks_and_closes():

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
-from device_agent.bench.visitor import SCRIPT, Line, Visitor
+from device_agent.bench.visitor import Line, Visitor
 from device_agent.errors import DeviceAgentError
 from device_agent.runtime.resample import Resampler
 
@@ -28,6 +28,23 @@ WAV_RATE = 16_000
 START_S = 30.0
 STOP_S = 5.0
 PROGRAM = (sys.executable, "-m", "device_agent")
+
+
+class TimelineClock:
+    """Puts the visitor's lines on the device's time axis, whose zero is the device's first line."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._zero = time.monotonic()
+        self._first = True
+
+    def device_says(self, line: str) -> None:
+        if self._first:
+            self._first, self._zero = False, time.monotonic()
+        self._say(line)
+
+    def visitor_says(self, text: str) -> None:
+        self._say(f"{time.monotonic() - self._zero:7.3f} s  {text}")
 
 
 class Simulator:
@@ -70,7 +87,9 @@ class Simulator:
 
 
 @contextmanager
-def device(simulator: Simulator, environ: dict[str, str], *settings: str) -> Iterator[subprocess.Popen[bytes]]:
+def device(
+    simulator: Simulator, environ: dict[str, str], say: Callable[[str], None], *settings: str
+) -> Iterator[subprocess.Popen[str]]:
     """`device-agent run` as a child process with a configuration of its own: the user's is not read."""
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "demo.toml"
@@ -78,9 +97,9 @@ def device(simulator: Simulator, environ: dict[str, str], *settings: str) -> Ite
         tools = Path(__file__).with_name("demo_tools.py")
         chosen = ("agent.id=demo", f"server.url={simulator.url}", f"tools.files={tools}", *settings)
         options = [word for setting in chosen for word in ("--set", setting)]
-        process = subprocess.Popen(
-            (*PROGRAM, "run", "--config", str(config), "--timeline", *options), env={**os.environ, **environ}
-        )
+        command = (*PROGRAM, "run", "--config", str(config), "--timeline", *options)
+        process = subprocess.Popen(command, env={**os.environ, **environ}, stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=_forward, args=(process, say), name="timeline", daemon=True).start()
         try:
             yield process
         finally:
@@ -92,21 +111,25 @@ def device(simulator: Simulator, environ: dict[str, str], *settings: str) -> Ite
                 process.wait()
 
 
+def _forward(process: subprocess.Popen[str], say: Callable[[str], None]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        say(line.rstrip())
+
+
 def converse(lines: tuple[Line, ...], output: Path, say: Callable[[str], None]) -> int:
     """Hold the visitor's conversation; returns the exit code, 0 if the server saw all of it and no violation."""
-    start = time.monotonic()
-
-    def tell(text: str) -> None:
-        say(f"{time.monotonic() - start:7.3f} s  {text}")
-
+    clock = TimelineClock(say)
     with tempfile.TemporaryDirectory() as directory:
         heard = Path(directory) / "heard.wav"
         with VirtualCards() as cards, Recorder(cards) as recorder, Microphone(cards) as microphone:
             with (
                 Simulator(heard) as simulator,
-                device(simulator, cards.environ, "activation.modes=always-on", "audio.echo=off") as process,
+                device(
+                    simulator, cards.environ, clock.device_says, "activation.modes=always-on", "audio.echo=off"
+                ) as process,
             ):
-                visitor = Visitor(microphone, recorder, tell, gone=lambda: process.poll() is not None)
+                visitor = Visitor(microphone, recorder, clock.visitor_says, gone=lambda: process.poll() is not None)
                 visitor.converse(lines)
             write_conversation(output, heard, simulator, recorder)
         return report(simulator, len(lines), output, say)
@@ -116,7 +139,7 @@ def echo_call(output: Path, seconds: float, say: Callable[[str], None]) -> int:
     """Talk to your own sound card: the simulator plays back what it heard and says how loud it was."""
     say("Speak; after each sentence you hear what the far end heard, with level and clipping. Ctrl-C ends.")
     with tempfile.TemporaryDirectory() as directory:
-        with Simulator(Path(directory) / "heard.wav", "--echo") as simulator, device(simulator, {}) as process:
+        with Simulator(Path(directory) / "heard.wav", "--echo") as simulator, device(simulator, {}, say) as process:
             try:
                 process.wait(seconds)
             except (subprocess.TimeoutExpired, KeyboardInterrupt):
@@ -147,10 +170,10 @@ def write_conversation(output: Path, heard: Path, simulator: Simulator, recorder
 def report(simulator: Simulator, turns: int, output: Path, say: Callable[[str], None]) -> int:
     """What the server itself saw, in a few lines."""
     violations = simulator.of_kind("violation")
-    transcripts = simulator.of_kind("user_transcript")
+    understood = [turn for turn in simulator.of_kind("turn") if turn["transcript"]]
     say("")
-    say(f"The server understood {len(transcripts)} of {turns} sentences and saw {len(violations)} protocol violations.")
+    say(f"The server understood {len(understood)} of {turns} sentences and saw {len(violations)} protocol violations.")
     for violation in violations:
         say(f"  violation: {violation}")
     say(f"{output}: left is what the server received, right is what the loudspeaker played.")
-    return 0 if len(transcripts) >= turns and not violations else 1
+    return 0 if len(understood) >= turns and not violations else 1

@@ -91,6 +91,8 @@ class Visitor:
             self._say(f"visitor says  “{line.text}”")
             self._microphone.say(pcm)
             self._until(lambda: self._microphone.quiet)
+            if line.after_s is not None:
+                self._until(lambda: not self.sounding(0.3))  # the reply that was interrupted
             if not self._interrupts_next(lines, line):
                 self._hear_out()
 

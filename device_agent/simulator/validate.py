@@ -60,7 +60,7 @@ def judge(message: str | bytes, sample_bytes: int = 2) -> Received:
     if "user_audio_chunk" in body:
         return _audio(body, sample_bytes)
     kind = body.get("type")
-    if kind not in _SHAPES:
+    if not isinstance(kind, str) or kind not in _SHAPES:
         return Received("", body, violations=(f"unknown type: {kind!r}",))
     return Received(kind, body, violations=tuple(_faults(kind, body)))
 
