@@ -46,7 +46,7 @@ def _gate(settings: Settings) -> Iterator[Contradiction]:
         yield (
             ("gate.preroll_ms", "gate.window"),
             f"gate.preroll_ms ({gate.preroll_ms}) must be at least gate.window × {FRAME_MS} ms "
-            f"({gate.window * FRAME_MS}), or the first word loses its beginning",
+            f"({gate.window * FRAME_MS}), or first words lose their beginning",
         )
 
 

@@ -66,7 +66,10 @@ def load(paths: Paths | None, environ: Mapping[str, str], sets: Sequence[str] = 
             broken.add(item.name)
             problems.append(f"{item.origin}: {error}")
     settings = _assemble(values)
-    problems += [text for names, text in contradictions(settings) if not broken & set(names)]
+    for names, text in contradictions(settings):
+        if not broken & set(names):
+            places = dict.fromkeys(origins[name] for name in names if origins[name] != "default")
+            problems.append(f"{', '.join(places)}: {text}")
     if problems:
         raise ConfigError(*(redacted(problem) for problem in problems))
     return Loaded(settings, origins, tuple(documents))
