@@ -50,8 +50,10 @@ class Recorder:
         self._raw_directory = raw_directory
         if raw_directory is not None:
             raw_directory.mkdir(parents=True, exist_ok=True)
-        self._wav = wave.open(str(wav), "wb") if wav is not None else None  # noqa: SIM115 (open as long as we are)
-        if self._wav is not None:
+        self._wav: wave.Wave_write | None = None
+        if wav is not None:
+            # Unbuffered: what is written is there at once, and `wave` corrects its header after each chunk.
+            self._wav = wave.open(wav.open("wb", buffering=0), "wb")  # noqa: SIM115 (it stays open as long as we do)
             self._wav.setnchannels(1)
             self._wav.setsampwidth(2)
             self._wav.setframerate(RATE)
