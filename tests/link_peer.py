@@ -178,7 +178,8 @@ class Rig:
         self.latch = MuteLatch()
         settings: Settings = arguments.pop("settings", Settings(agent=Agent(id="agent_1")))
         if not settings.server.url:
-            url = f"{'wss' if tls else 'ws'}://{arguments.pop('host', '127.0.0.1')}:{self.port}"
+            scheme = arguments.pop("scheme", "wss" if tls else "ws")
+            url = f"{scheme}://{arguments.pop('host', '127.0.0.1')}:{self.port}"
             settings = replace(settings, server=replace(settings.server, url=url))
         self.settings = settings
         self.link = Link(
@@ -192,15 +193,21 @@ class Rig:
             **arguments,
         )
         self.link.start()
-        self.peers: list[Peer] = []
+        self.sockets: list[socket.socket] = []
 
     def accept(self) -> Peer:
         """The next TCP connection, with TLS where the rig has it."""
+        sock = self.accept_socket()
+        peer = Peer(self.tls.wrap_socket(sock, server_side=True) if self.tls else sock)
+        self.sockets.append(peer.sock)
+        return peer
+
+    def accept_socket(self) -> socket.socket:
+        """The next TCP connection, as it is."""
         sock, _ = self.listener.accept()
         sock.settimeout(PATIENCE_S)
-        peer = Peer(self.tls.wrap_socket(sock, server_side=True) if self.tls else sock)
-        self.peers.append(peer)
-        return peer
+        self.sockets.append(sock)
+        return sock
 
     def open(self, conn: int = 1, say: dict[str, Any] | None = METADATA) -> Peer:
         """Connect, accept, upgrade; and agree on formats unless `say` is None."""
@@ -225,8 +232,8 @@ class Rig:
     def stop(self) -> None:
         self.link.request_stop()
         assert self.link.join(Deadline(2.0)), "the link did not stop"
-        for peer in self.peers:
-            peer.sock.close()
+        for sock in self.sockets:
+            sock.close()
         self.listener.close()
         assert not self.failures, self.failures
 
