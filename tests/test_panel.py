@@ -18,12 +18,12 @@ from gpiozero.pins.mock import MockFactory, MockPin
 from device_agent.config.schema import Panel as Settings
 from device_agent.core.commands import Indicator, Show
 from device_agent.core.events import Edge, Event, MuteSwitch, PanelDown, PanelUp
-from device_agent.panel.panel import Panel, make_panel
+from device_agent.panel.panel import Panel
 from device_agent.panel.pins import choose_backend, explain, mock_factory, mock_pins, open_pins
 from device_agent.runtime.deadline import Deadline
 from device_agent.runtime.latch import MuteLatch
 
-ALL_PINS = Settings(backend="mock", button_pin=17, led_pin=27, mute_pin=22)
+ALL_PINS = Settings(backend="gpio", button_pin=17, led_pin=27, mute_pin=22)
 E = TypeVar("E")
 
 
@@ -172,7 +172,7 @@ def test_a_switch_that_is_closed_at_start_means_muted() -> None:
         factory.pin(5, pin_class=HeldLowPin)
         return factory
 
-    bench = Bench(Settings(backend="mock", mute_pin=5), make_factory=grounded)
+    bench = Bench(Settings(backend="gpio", mute_pin=5), make_factory=grounded)
     bench.start()
     assert bench.expect(MuteSwitch) == MuteSwitch(True)
     assert bench.latch.closed
@@ -215,7 +215,7 @@ def test_an_unreadable_switch_means_muted() -> None:
 def test_the_light_follows_show() -> None:
     """`Show` changes the light at once and starts its rhythm anew; showing the same again leaves the rhythm alone."""
     clock = FakeClock()
-    bench = Bench(Settings(backend="mock", led_pin=27), clock=clock).start()
+    bench = Bench(Settings(backend="gpio", led_pin=27), clock=clock).start()
     assert bench.light() is True  # idle begins with its glint
     clock.now = 0.1
     bench.panel.show(Show(Indicator.IDLE))
@@ -262,7 +262,7 @@ def test_a_steady_light_needs_no_ticks() -> None:
         looks.put(None)
         return 0.0
 
-    bench = Bench(Settings(backend="mock", button_pin=17), clock=clock).start()  # no LED: nothing ever moves
+    bench = Bench(Settings(backend="gpio", button_pin=17), clock=clock).start()  # no LED: nothing ever moves
     bench.expect(PanelUp)
     with pytest.raises(Empty):
         while True:
@@ -310,7 +310,7 @@ def test_retries_grow_to_a_minute() -> None:
 
 def test_a_pin_that_fails_while_in_use_is_claimed_again() -> None:
     """A write that fails is a `PanelDown`; the pins are released and opened anew."""
-    bench = Bench(Settings(backend="mock", led_pin=27), retry_s=0.01).start()
+    bench = Bench(Settings(backend="gpio", led_pin=27), retry_s=0.01).start()
     bench.expect(PanelUp)
     bench.pins.led.function = "input"  # what a pin looks like that another program took
     bench.panel.show(Show(Indicator.LISTENING))
@@ -321,7 +321,7 @@ def test_a_pin_that_fails_while_in_use_is_claimed_again() -> None:
 
 def test_pins_are_taken_all_or_none() -> None:
     """If one pin is not to be had, those claimed before it are free again, and the reason names the one."""
-    settings = Settings(backend="mock", button_pin=17, led_pin=17)
+    settings = Settings(backend="gpio", button_pin=17, led_pin=17)
     bench = Bench(settings, retry_s=60.0).start()
     bench.expect(Edge)
     assert bench.expect(PanelDown).reason == (
@@ -354,14 +354,19 @@ def test_which_backend_is_used(settings: Settings, model: str | None, backend: s
     assert choose_backend(settings, file) == backend
 
 
-def test_make_panel_builds_what_the_settings_ask_for() -> None:
-    """No panel for `none`; for `mock` one with pins to press; for `gpio` one that opens its pins later."""
-    arguments: Any = (lambda event: None, MuteLatch(), lambda *_: None)
-    assert make_panel(Settings(), *arguments) is None
-    mock = make_panel(ALL_PINS, *arguments)
-    assert mock is not None and mock.pins is not None and mock.pins.button.info.name == "GPIO17"
-    gpio = make_panel(Settings(backend="gpio", button_pin=17), *arguments)
-    assert gpio is not None and gpio.pins is None
+def test_the_mock_backend_has_pins_to_press() -> None:
+    """With `panel.backend = "mock"` the panel needs no hardware, and its pins can be pressed."""
+    events: SimpleQueue[Event] = SimpleQueue()
+    settings = Settings(backend="mock", button_pin=17)
+    panel = Panel(settings, events.put, MuteLatch(), lambda *_: None)
+    panel.start()
+    assert events.get(timeout=5) == PanelUp()
+    assert panel.pins is not None
+    panel.pins.button.drive_low()
+    edge = events.get(timeout=5)
+    assert isinstance(edge, Edge) and edge.pressed
+    panel.request_stop()
+    assert panel.join(Deadline(5))
 
 
 @pytest.mark.parametrize(
@@ -393,11 +398,11 @@ def test_real_pins_missing_here_are_a_state_not_a_crash() -> None:
     program = """
 import queue
 from device_agent.config.schema import Panel as S
-from device_agent.panel.panel import make_panel
+from device_agent.panel.panel import Panel
 from device_agent.runtime.latch import MuteLatch
 from device_agent.runtime.deadline import Deadline
 events, latch = queue.SimpleQueue(), MuteLatch()
-panel = make_panel(S(backend="gpio", button_pin=17), events.put, latch, lambda *a: print("FAILED", a))
+panel = Panel(S(backend="gpio", button_pin=17), events.put, latch, lambda *a: print("FAILED", a))
 panel.start()
 while "Panel" not in type(event := events.get(timeout=20)).__name__: pass
 panel.request_stop()
@@ -413,12 +418,13 @@ print(type(event).__name__, getattr(event, "reason", ""), panel.join(Deadline(5)
 
 
 def test_without_pins_gpiozero_is_not_imported() -> None:
-    """Optional parts cost nothing when off: building no panel imports no gpiozero."""
+    """Optional parts cost nothing when off: neither our modules nor the choice import gpiozero."""
     program = """
 import sys
 from device_agent.config.schema import Panel as S
-from device_agent.panel.panel import make_panel
-assert make_panel(S(), print, None, print) is None
+from device_agent.panel.panel import Panel
+from device_agent.panel.pins import choose_backend
+assert choose_backend(S()) == "none"
 print("gpiozero" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)

@@ -15,7 +15,6 @@ from device_agent.panel.patterns import lit, next_change
 from device_agent.panel.pins import (
     PinFactory,
     Pins,
-    choose_backend,
     explain,
     gpio_factory,
     mock_factory,
@@ -25,8 +24,6 @@ from device_agent.panel.pins import (
 from device_agent.runtime.deadline import Clock
 from device_agent.runtime.latch import MuteLatch
 from device_agent.runtime.worker import Worker
-
-Failed = Callable[[str, BaseException], None]
 
 FIRST_RETRY_S = 2.0
 LAST_RETRY_S = 60.0
@@ -51,7 +48,7 @@ class Panel(Worker):
         settings: Settings,
         post: Callable[[Event], None],
         latch: MuteLatch,
-        on_failure: Failed,
+        on_failure: Callable[[str, BaseException], None],
         clock: Clock = time.monotonic,
         make_factory: Callable[[], PinFactory] = gpio_factory,
         retry_s: float = FIRST_RETRY_S,
@@ -60,13 +57,17 @@ class Panel(Worker):
         self._settings = settings
         self._post = post
         self._latch = latch
+        self.pins: Pins | None = None
+        """The mock's pins, for the demo and the tests to press."""
         self._make_factory = make_factory
+        if settings.backend == "mock":
+            mock = mock_factory()
+            self.pins = mock_pins(settings, mock)
+            self._make_factory = lambda: mock
         self._first_retry_s = self._retry_s = retry_s
         self._wake = threading.Event()
         self._indicator = Indicator.IDLE
         self._switch_muted = settings.mute_pin >= 0  # until it has been read
-        self.pins: Pins | None = None
-        """The mock's pins, for the demo and the tests to press."""
 
     # ------------------------------------------------------------------------------ the dispatcher
     def show(self, command: Show) -> None:
@@ -177,22 +178,3 @@ def _reads_muted(switch: Any) -> bool:
         return bool(switch.is_active)
     except Exception:
         return True
-
-
-def make_panel(
-    settings: Settings,
-    post: Callable[[Event], None],
-    latch: MuteLatch,
-    on_failure: Failed,
-    clock: Clock = time.monotonic,
-) -> Panel | None:
-    """The panel that the settings ask for on this machine, not started; None if there is none."""
-    backend = choose_backend(settings)
-    if backend == "none":
-        return None
-    if backend == "gpio":
-        return Panel(settings, post, latch, on_failure, clock)
-    factory = mock_factory()
-    panel = Panel(settings, post, latch, on_failure, clock, lambda: factory)
-    panel.pins = mock_pins(settings, factory)
-    return panel
