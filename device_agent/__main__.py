@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from device_agent import __version__
 from device_agent.cli import COMMANDS
 from device_agent.errors import DeviceAgentError, UsageError
+from device_agent.version import __version__
 
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141

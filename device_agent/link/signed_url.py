@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from urllib.parse import SplitResult, urlsplit
 
-from device_agent import __version__
 from device_agent.config.endpoints import address_problem
 from device_agent.link.conduit import Conduit
 from device_agent.link.dial import Dialer
 from device_agent.link.waiting import Attempt
+from device_agent.version import __version__
 
 MAX_BODY = 64 * 1024
 USER_AGENT = f"device-agent/{__version__}"
@@ -50,7 +50,9 @@ def _get(url: SplitResult, header: tuple[str, str], conduit: Conduit) -> bytes:
     connection.request(
         "GET", url._replace(scheme="", netloc="", fragment="").geturl() or "/", headers=headers | dict([header])
     )
-    response = connection.getresponse()
+    # Not `getresponse`: with "Connection: close" it closes the conduit as soon as the headers are read.
+    response = HTTPResponse(conduit, method="GET")
+    response.begin()
     body = response.read(MAX_BODY)
     if response.status != 200:
         raise Refused(response.status, response.getheader("Retry-After"), body)
