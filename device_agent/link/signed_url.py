@@ -51,7 +51,7 @@ def _get(url: SplitResult, header: tuple[str, str], conduit: Conduit) -> bytes:
         "GET", url._replace(scheme="", netloc="", fragment="").geturl() or "/", headers=headers | dict([header])
     )
     # Not `getresponse`: with "Connection: close" it closes the conduit as soon as the headers are read.
-    response = HTTPResponse(conduit, method="GET")
+    response = HTTPResponse(conduit, method="GET")  # type: ignore[arg-type]  # it only wants makefile()
     response.begin()
     body = response.read(MAX_BODY)
     if response.status != 200:
