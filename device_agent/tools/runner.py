@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 from unicodedata import category
@@ -31,9 +32,8 @@ RATE_CALLS, RATE_SECONDS = 10, 10.0
 REMEMBERED_IDS = 256
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # each call is itself, whatever its id
 class _Call:
-    key: tuple[int, str]
     tool: Tool
     command: RunTool
     expires: float
@@ -44,6 +44,13 @@ class _Finished:
     call: _Call
     result: str
     is_error: bool
+
+
+def spawn(name: str, target: Callable[[], None]) -> threading.Thread:
+    """Start a daemon thread. Raises RuntimeError where the machine has no more to give."""
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 class ToolRunner:
@@ -62,20 +69,26 @@ class ToolRunner:
     """
 
     def __init__(
-        self, registry: Registry, settings: Tools, post: Callable[[Event], None], clock: Clock = time.monotonic
+        self,
+        registry: Registry,
+        settings: Tools,
+        post: Callable[[Event], None],
+        clock: Clock = time.monotonic,
+        spawn: Callable[[str, Callable[[], None]], threading.Thread] = spawn,
     ) -> None:
         self._registry = registry
         self._settings = settings
         self._post = post
         self._clock = clock
+        self._spawn = spawn
         # The dispatcher's:
         self._seen: OrderedDict[tuple[int, str], None] = OrderedDict()
         self._recent: deque[float] = deque(maxlen=RATE_CALLS)
         self._keeper: threading.Thread | None = None
         # The keeper's:
         self._waiting: deque[_Call] = deque()
-        self._running: dict[tuple[int, str], _Call] = {}
-        self._stuck: set[tuple[int, str]] = set()
+        self._running: set[_Call] = set()
+        self._stuck: set[_Call] = set()
         # Between them:
         self._inbox: SimpleQueue[_Call | _Finished | None] = SimpleQueue()
 
@@ -93,10 +106,12 @@ class ToolRunner:
             self._answer(command, refusal or f"There is no tool named {command.name[:64]!r} on this device.", True)
             return
         self._recent.append(now)
-        self._inbox.put(_Call(key, tool, command, now + self._settings.timeout_s))
-        if self._keeper is None:
-            self._keeper = threading.Thread(target=self._keep, name="tools", daemon=True)
-            self._keeper.start()
+        try:
+            self._keeper = self._keeper or self._spawn("tools", self._keep)
+        except RuntimeError as error:
+            self._answer(command, f"The tool cannot start: {error}.", True)
+        else:
+            self._inbox.put(_Call(tool, command, now + self._settings.timeout_s))
 
     def close(self, deadline: Deadline) -> bool:
         """End the keeper; calls in flight are abandoned unanswered. False if it is alive at the deadline."""
@@ -137,7 +152,7 @@ class ToolRunner:
             self._start_waiting()
 
     def _until_next_deadline(self) -> float | None:
-        calls = [*self._running.values(), *self._waiting]
+        calls = [*self._running, *self._waiting]
         return max(0.0, min(call.expires for call in calls) - self._clock()) if calls else None
 
     def _admit(self, call: _Call) -> None:
@@ -151,25 +166,26 @@ class ToolRunner:
     def _start_waiting(self) -> None:
         while self._waiting and len(self._running) < self._settings.workers:
             call = self._waiting.popleft()
-            thread = threading.Thread(target=self._work, args=(call,), name=f"tool-{call.tool.name}", daemon=True)
             try:
-                thread.start()
+                self._spawn(f"tool-{call.tool.name}", partial(self._work, call))
             except RuntimeError as error:  # no more threads: the answer, and not the keeper, must say so
                 self._answer(call.command, f"The tool cannot start: {error}.", True)
             else:
-                self._running[call.key] = call  # its result can only be read by this thread, later
+                self._running.add(call)  # its result can only be read by this thread, later
 
     def _finish(self, done: _Finished) -> None:
-        self._stuck.discard(done.call.key)
-        if self._running.pop(done.call.key, None) is not None:
+        self._stuck.discard(done.call)
+        if done.call in self._running:
+            self._running.remove(done.call)
             self._answer(done.call.command, done.result, done.is_error)
 
     def _expire(self) -> None:
         now = self._clock()
-        late = [call for call in (*self._running.values(), *self._waiting) if call.expires <= now]
+        late = [call for call in (*self._running, *self._waiting) if call.expires <= now]
         for call in late:
-            if self._running.pop(call.key, None) is not None:
-                self._stuck.add(call.key)
+            if call in self._running:
+                self._running.remove(call)
+                self._stuck.add(call)
             else:
                 self._waiting.remove(call)
             text = f"{call.tool.name} did not answer within {self._settings.timeout_s:g} s."
