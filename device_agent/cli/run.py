@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from device_agent.cli.options import add_settings_arguments, load_settings, settings_paths
 from device_agent.config.schema import Settings
@@ -25,24 +24,23 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_settings(args)
     secrets = read_secrets(loaded.settings, settings_paths(args), os.environ)
     sys.setswitchinterval(0.001)  # a busy thread must not make an audio thread late
-    return _device(loaded.settings, secrets, args).run()
+    return _run(loaded.settings, secrets, args)
 
 
-def _device(settings: Settings, secrets: Secrets, args: argparse.Namespace) -> Any:
+def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace) -> int:
+    from device_agent.device import Device
     from device_agent.observers import LogObserver, Timeline
     from device_agent.supervisor import Inbox, Line, Supervisor
     from device_agent.system.log import LineWriter, configure
     from device_agent.system.notify import Notifier
 
     inbox = Inbox()
-    configure("warning" if args.timeline else settings.log.level, lambda text: inbox.put(Line(text)))
-    watch = Timeline(lambda text: inbox.put(Line(text))) if args.timeline else LogObserver(settings.log.transcripts)
-    return Supervisor(
-        settings,
-        secrets,
-        inbox,
-        LineWriter(sys.stdout.fileno()).write,
-        (watch,),
-        Notifier(os.environ),
-        args.record_wire,
-    )
+
+    def tell(text: str) -> None:
+        inbox.put(Line(text))
+
+    configure("warning" if args.timeline else settings.log.level, tell)
+    supervisor = Supervisor(inbox, LineWriter(sys.stdout.fileno()).write, Notifier(os.environ))
+    observer = Timeline(tell) if args.timeline else LogObserver(settings.log.transcripts)
+    Device(settings, secrets, supervisor, [observer], args.record_wire)
+    return supervisor.run()

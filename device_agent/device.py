@@ -1,0 +1,199 @@
+"""The whole device, put together: who owns what, and who performs which order.
+
+Drivers are imported where they are built, so that the microphone is being opened while the network code loads.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from device_agent.config.schema import Settings
+from device_agent.config.secrets import Secrets
+from device_agent.core import commands as c
+from device_agent.core import events as e
+from device_agent.core.conversation import Conversation
+from device_agent.core.ending import End, Kind
+from device_agent.core.indicator import Snapshot
+from device_agent.core.tables import Link
+from device_agent.dispatcher import Dispatcher, Observer
+from device_agent.runtime.latch import MuteLatch
+from device_agent.runtime.mailbox import Mailbox
+from device_agent.runtime.ring import CaptureRing, PlaybackRing
+from device_agent.runtime.worker import Worker
+from device_agent.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from device_agent.tools.runner import ToolRunner
+
+GOODBYE_S = 0.2  # for the close frame and its answer
+TOOLS_S = 0.2
+
+
+class Device:
+    """Adds all workers to `supervisor`. Raises `ConfigError` for client tools that cannot be loaded."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        secrets: Secrets,
+        supervisor: Supervisor,
+        observers: Sequence[Observer] = (),
+        record_wire: Path | None = None,
+    ) -> None:
+        self._settings = settings
+        self._secrets = secrets
+        self._supervisor = supervisor
+        self._record_wire = record_wire
+        self._mailbox = Mailbox()
+        self._capture_ring, self._playback_ring = CaptureRing(), PlaybackRing()
+        self._latch = MuteLatch(closed=settings.panel.mute_pin >= 0)  # muted until the switch was read
+        self._tools = self._load_tools()
+        self._orders: dict[type, c.Command] = {}
+        self._snapshot = Snapshot()
+        self._conn = 0
+        self._offline = threading.Event()  # set by the dispatcher, waited for by the stop
+        self._offline.set()
+        self._add_workers((*observers, self._observe))
+        supervisor.goodbye = self._goodbye
+        supervisor.status = self._status
+        supervisor.healthy = lambda: self._mailbox.overflow == 0
+        if self._latch.closed:
+            self._mailbox.post(e.MuteSwitch(True))
+        self._mailbox.post(e.Start())
+
+    def _add_workers(self, observers: Sequence[Observer]) -> None:
+        add, settings = self._supervisor.add, self._settings
+        from device_agent.audio.devices import Devices
+
+        devices = Devices(settings.audio)
+        add("capture", lambda: self._capture(devices), lambda: self._again(c.UseMicrophone))
+        add("playback", lambda: self._playback(devices), lambda: self._again(c.UseLoudspeaker))
+        add("link", self._link, self._link_replaced)
+        performers = self._performers()
+        if settings.panel.backend != "none":
+            from device_agent.panel.pins import choose_backend
+
+            if choose_backend(settings.panel) != "none":
+                add("panel", self._panel, lambda: self._again(c.Show))
+                performers[c.Show] = self._standing(lambda order: self._worker("panel").show(order))
+        conversation = Conversation(settings, random.Random().random)
+        failed = self._supervisor.failed
+        self._supervisor.add_irreplaceable(Dispatcher(conversation, self._mailbox, performers, observers, failed))
+
+    # ------------------------------------------------------------------------------- builders
+    def _capture(self, devices: Any) -> Worker:
+        from device_agent.audio.capture import Capture
+
+        period, ring = self._settings.audio.period_ms, self._capture_ring
+        return Capture(devices, period, ring, self._latch, self._mailbox.post, self._supervisor.failed)
+
+    def _playback(self, devices: Any) -> Worker:
+        from device_agent.audio.playback import Playback
+
+        return Playback(devices, self._playback_ring, self._mailbox.post, self._supervisor.failed)
+
+    def _link(self) -> Worker:
+        from device_agent.link.record import Recorder
+        from device_agent.link.worker import Link as LinkWorker
+
+        recorder = Recorder(self._record_wire) if self._record_wire else None
+        rings = self._capture_ring, self._playback_ring
+        who = self._settings, self._secrets
+        post, failed = self._mailbox.post, self._supervisor.failed
+        return LinkWorker(*who, *rings, self._latch, post, failed, recorder=recorder)
+
+    def _panel(self) -> Worker:
+        from device_agent.panel.panel import Panel
+
+        return Panel(self._settings.panel, self._mailbox.post, self._latch, self._supervisor.failed)
+
+    def _load_tools(self) -> ToolRunner | None:
+        if not self._settings.tools.files:
+            return None
+        from device_agent.tools.registry import load_files
+        from device_agent.tools.runner import ToolRunner
+
+        return ToolRunner(load_files(self._settings.tools.files), self._settings.tools, self._mailbox.post)
+
+    # ------------------------------------------------------------------------------- performers
+    def _performers(self) -> dict[type, Callable[[Any], None]]:
+        """Who performs what. Workers are looked up at the call, because they may be replaced."""
+        return {
+            c.Connect: self._connect,
+            c.Disconnect: lambda order: self._worker("link").disconnect(order),
+            c.Send: lambda order: self._worker("link").send(order),
+            c.SendFrames: lambda order: self._worker("link").send_frames(order),
+            c.SendSilence: lambda order: self._worker("link").send_silence(order),
+            c.UseMicrophone: self._standing(lambda order: self._worker("capture").use(order.on)),
+            c.UseLoudspeaker: self._standing(lambda order: self._worker("playback").use(order.on)),
+            c.WipeCapture: lambda _: self._capture_ring.wipe(),
+            c.Play: lambda order: self._playback_ring.play(order.handle),
+            c.Discard: lambda order: self._playback_ring.discard(order.handle),
+            c.Flush: lambda _: self._playback_ring.flush(),
+            c.SetMute: self._mute,
+            c.Show: lambda _: None,
+            c.RunTool: self._run_tool,
+        }
+
+    def _worker(self, name: str) -> Any:
+        return self._supervisor.worker(name)
+
+    def _standing(self, perform: Callable[[Any], None]) -> Callable[[Any], None]:
+        """An order that holds until the next of its kind: a replaced worker gets it again."""
+
+        def remember(order: c.Command) -> None:
+            self._orders[type(order)] = order
+            perform(order)
+
+        return remember
+
+    def _again(self, kind: type) -> None:
+        if kind in self._orders:
+            self._performers()[kind](self._orders[kind])
+
+    def _connect(self, order: c.Connect) -> None:
+        self._conn = order.conn
+        self._offline.clear()
+        self._worker("link").connect(order)
+
+    def _link_replaced(self) -> None:
+        self._mailbox.post(e.LinkEnded(self._conn, End(Kind.NETWORK, reason="the link worker was replaced")))
+
+    def _mute(self, order: c.SetMute) -> None:
+        if order.muted:
+            self._latch.close()
+        elif self._settings.panel.mute_pin >= 0:
+            self._worker("panel").open_latch()  # which knows what the switch says
+        else:
+            self._latch.open()
+
+    def _run_tool(self, order: c.RunTool) -> None:
+        if self._tools is None:
+            text = f"There is no tool named {order.name[:64]!r} on this device."
+            self._mailbox.post(e.ToolDone(order.conn, order.tool_call_id, text, True, "external_client"))
+        else:
+            self._tools.run(order)
+
+    # ------------------------------------------------------------------------------- supervision
+    def _observe(self, now: float, event: e.Event, commands: object, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        if snapshot.link in (Link.DOWN, Link.BACKOFF):
+            self._offline.set()
+
+    def _goodbye(self) -> None:
+        """Close the conversation, if there is one, and wait a moment for the server's answer."""
+        from device_agent.runtime.deadline import Deadline
+
+        self._mailbox.post(e.Stop())
+        self._offline.wait(GOODBYE_S)
+        if self._tools is not None:
+            self._tools.close(Deadline(TOOLS_S))
+
+    def _status(self) -> str:
+        state = self._snapshot
+        wrong = state.fault or state.microphone or state.loudspeaker
+        return f"{state.indicator.value}{': ' + wrong if wrong else ''}"
