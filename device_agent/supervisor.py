@@ -177,7 +177,8 @@ class Supervisor:
             return
         if isinstance(message, Signalled):
             self._exit_code = 0
-        elif isinstance(message, WorkerFailed):
+            return
+        if isinstance(message, WorkerFailed):
             log.error("worker.failed name=%s error=%r", message.name, message.error, exc_info=message.error)
             self._replace(message.name)
         self._watch()

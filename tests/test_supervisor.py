@@ -1,0 +1,227 @@
+"""Workers start in order, are watched, replaced and stopped; the watchdog is fed by progress alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from device_agent.runtime.worker import Worker
+from device_agent.supervisor import EXIT_FAULT, Inbox, Line, Signalled, Supervisor, WorkerFailed
+
+
+class Diary:
+    """Stands in for systemd: keeps what it was told, and ends the run after `patience` watchdog pings."""
+
+    def __init__(self, inbox: Inbox, patience: int = 1) -> None:
+        self.said: list[str] = []
+        self._inbox = inbox
+        self._patience = patience
+
+    def ready(self) -> None:
+        self.said.append("ready")
+
+    def stopping(self) -> None:
+        self.said.append("stopping")
+
+    def status(self, text: str) -> None:
+        self.said.append(f"status {text}")
+
+    def watchdog(self) -> None:
+        self.said.append("watchdog")
+        self._patience -= 1
+        if self._patience == 0:
+            self._inbox.put(Signalled(signal.SIGTERM))
+
+
+class Patient(Worker):
+    """Waits for its stop, and writes down its life in `log`."""
+
+    def __init__(self, name: str, log: list[str], fail: Callable[[str, BaseException], None]) -> None:
+        super().__init__(name, fail)
+        self.log = log
+        self.limit_s = 1e9
+
+    def run(self) -> None:
+        self.log.append(f"{self.name} runs")
+        self.beat("waiting", due=False)
+        self.stopping.wait()
+
+    def unblock(self) -> None:
+        self.log.append(f"{self.name} is stopped" if self.stopping.is_set() else f"{self.name} is aborted")
+
+
+class Crash(Patient):
+    """Ends by itself at once."""
+
+    def run(self) -> None:
+        raise OSError("card gone")
+
+
+class Deaf(Patient):
+    """Hears no stop until the test lets it go."""
+
+    def __init__(self, name: str, log: list[str], fail: Callable[[str, BaseException], None]) -> None:
+        super().__init__(name, log, fail)
+        self.free = threading.Event()
+
+    def run(self) -> None:
+        self.beat("stuck", due=True)
+        self.free.wait()
+
+
+class Bench:
+    """A supervisor with short looks, and what it wrote."""
+
+    def __init__(self, patience: int = 1, stop_s: float = 2.0) -> None:
+        self.log: list[str] = []
+        self.lines: list[str] = []
+        self.inbox = Inbox()
+        self.diary = Diary(self.inbox, patience)
+        self.supervisor = Supervisor(self.inbox, self.lines.append, self.diary, look_s=0.001, stop_s=stop_s)  # type: ignore[arg-type]
+
+    def worker(self, kind: type[Patient], name: str) -> Patient:
+        return kind(name, self.log, self.supervisor.failed)
+
+
+def test_starts_in_order_and_stops_in_reverse() -> None:
+    """What was started last is stopped first, after the goodbye, and a clean stop exits with 0."""
+    bench = Bench()
+    for name in ("capture", "link"):
+        bench.supervisor.add(name, lambda name=name: bench.worker(Patient, name))
+    bench.supervisor.goodbye = lambda: bench.log.append("goodbye")
+    assert bench.supervisor.run() == 0
+    assert [entry for entry in bench.log if "runs" not in entry] == ["goodbye", "link is stopped", "capture is stopped"]
+    assert bench.diary.said == ["ready", "watchdog", "stopping"]
+
+
+def test_a_failed_worker_is_replaced_and_gets_its_orders_again() -> None:
+    """The end of a worker's thread is noticed; another takes its place and its standing orders."""
+    bench = Bench(patience=3)
+    kinds = iter([Crash, Patient])
+    bench.supervisor.add("capture", lambda: bench.worker(next(kinds), "capture"), lambda: bench.log.append("again"))
+    assert bench.supervisor.run() == 0
+    assert "again" in bench.log
+
+
+def test_a_worker_that_fails_too_often_ends_the_process() -> None:
+    """After three replacements within ten minutes the process exits with 70, so that systemd starts it anew."""
+    bench = Bench(patience=1000)
+    made: list[Patient] = []
+
+    def make() -> Patient:
+        made.append(bench.worker(Crash, "capture"))
+        return made[-1]
+
+    bench.supervisor.add("capture", make)
+    assert bench.supervisor.run() == EXIT_FAULT
+    assert len(made) == 4
+
+
+def test_the_dispatcher_is_never_replaced() -> None:
+    """The failure of an irreplaceable worker is an ordered stop with exit code 70."""
+    bench = Bench(patience=1000)
+    bench.supervisor.add_irreplaceable(bench.worker(Crash, "dispatcher"))
+    assert bench.supervisor.run() == EXIT_FAULT
+
+
+def test_a_stuck_worker_is_aborted_then_replaced() -> None:
+    """A beat that is due and does not come: first what the worker hangs in is aborted, then it is replaced."""
+    now = [0.0]
+    bench = Bench(patience=5)
+    stuck = bench.worker(Deaf, "link")
+    stuck.limit_s, stuck.clock = 3.0, lambda: now[0]
+    kinds = iter([stuck, bench.worker(Patient, "link")])
+    supervisor = Supervisor(bench.inbox, bench.lines.append, bench.diary, clock=lambda: now[0], look_s=0.001)  # type: ignore[arg-type]
+    supervisor.add("link", lambda: next(kinds))
+
+    def pass_time() -> str:
+        now[0] += 2.0
+        return ""
+
+    supervisor.status = pass_time
+    assert supervisor.run() == 0
+    assert bench.log[:3] == ["link is aborted", "link is aborted", "link is stopped"]
+    stuck.free.set()  # type: ignore[attr-defined]
+
+
+def test_a_survivor_of_the_stop_is_named() -> None:
+    """A thread that does not end by the deadline is a fault: named, and exit code 70."""
+    bench = Bench(stop_s=0.05)
+    bench.supervisor.add("playback", lambda: bench.worker(Deaf, "playback"))
+    assert bench.supervisor.run() == EXIT_FAULT
+    assert bench.lines == ["ERROR still running after the stop: playback"]
+    bench.supervisor.worker("playback").free.set()  # type: ignore[attr-defined]
+
+
+def test_an_unhealthy_device_does_not_feed_the_watchdog() -> None:
+    """While `healthy` is False no ping goes to systemd."""
+    bench = Bench()
+    looks = iter([False, False, True])
+    seen: list[bool] = []
+    bench.supervisor.add("capture", lambda: bench.worker(Patient, "capture"))
+
+    def healthy() -> bool:
+        seen.append(next(looks))
+        return seen[-1]
+
+    bench.supervisor.healthy = healthy
+    assert bench.supervisor.run() == 0
+    assert seen == [False, False, True]
+    assert bench.diary.said.count("watchdog") == 1
+
+
+def test_status_is_said_once_per_change() -> None:
+    """systemd hears a status when it changes, not at every look."""
+    bench = Bench(patience=4)
+    bench.supervisor.add("capture", lambda: bench.worker(Patient, "capture"))
+    texts = iter(["idle", "idle", "speaking", "speaking", "speaking", "speaking"])
+    bench.supervisor.status = lambda: next(texts)
+    bench.supervisor.run()
+    assert [text for text in bench.diary.said if text.startswith("status")] == ["status idle", "status speaking"]
+
+
+def test_sigterm_ends_the_run() -> None:
+    """A real signal to this process stops the supervisor, and the handlers from before are back afterwards."""
+    before = signal.getsignal(signal.SIGTERM)
+    bench = Bench(patience=0)
+    bench.supervisor.add("capture", lambda: bench.worker(Patient, "capture"))
+    bench.supervisor.status = lambda: os.kill(os.getpid(), signal.SIGTERM) or ""
+    assert bench.supervisor.run() == 0
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_lines_are_written_by_the_main_thread_and_bounded() -> None:
+    """Log lines pass through the inbox; more than it holds are dropped and counted, never a reason to wait."""
+    inbox = Inbox()
+    for number in range(3000):
+        inbox.put(Line(str(number)))
+    inbox.put(WorkerFailed("link", OSError()))
+    assert inbox.dropped == 3000 - 2048
+    kept = 0
+    while isinstance(inbox.get(0), Line):
+        kept += 1
+    assert kept == 2048
+
+
+@pytest.mark.parametrize("name", ["library-thread"])
+def test_a_foreign_thread_that_fails_is_logged(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An exception in a thread that is nobody's worker reaches the log with the thread's name."""
+    bench = Bench()
+    bench.supervisor.add("capture", lambda: bench.worker(Patient, "capture"))
+
+    def fail() -> None:
+        raise ValueError("deep inside")
+
+    def start_one() -> str:
+        thread = threading.Thread(target=fail, name=name)
+        thread.start()
+        thread.join()
+        return ""
+
+    bench.supervisor.status = start_one
+    bench.supervisor.run()
+    assert any(name in record.getMessage() for record in caplog.records)
