@@ -21,6 +21,7 @@ from device_agent.link.waiting import Aborted, Overdue
 
 MAX_REASON = 300
 _URL = re.compile(r"\b(?:wss?|https?)://\S+")
+_SECRET = re.compile(r"\b\w*(?:signature|token|api-key)[=:]\S+")
 _MAX_RETRY_AFTER_S = 86_400
 
 
@@ -77,7 +78,7 @@ def refusal(status: int, retry_after: str | None, body: bytes) -> End:
 def clean(text: str) -> str:
     """One short line that a log may show: no address, no key, nothing unprintable."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * MAX_REASON]).split())
-    return redacted(_URL.sub("(address)", line))[:MAX_REASON]
+    return redacted(_SECRET.sub("(secret)", _URL.sub("(address)", line)))[:MAX_REASON]
 
 
 def _detail(body: bytes) -> str:

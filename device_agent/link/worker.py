@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 from device_agent.config.schema import Settings
@@ -115,7 +116,7 @@ class Link(Worker):
         try:
             end = self._connection(conn)
         finally:  # whatever happened: the core must not believe in a dead connection
-            self._post(LinkEnded(conn, end))
+            self._post(LinkEnded(conn, self._without_secrets(end)))
 
     def _connection(self, conn: int) -> End:
         self._outbox.start()
@@ -156,6 +157,13 @@ class Link(Worker):
         downlink = Downlink(conn, self._post, self._playback_ring, self._handles, uplink, liveness, self.clock)
         session = Session(conn, wire, self._outbox, uplink, downlink, liveness, self._wakeup, self.clock)
         return session.run(lambda: self._ordered_end(conn), lambda: self.beat("connected", due=True), self._post)
+
+    def _without_secrets(self, end: End) -> End:
+        # The reason is the server's own text, and servers quote what they were sent.
+        reason = end.reason
+        for secret in filter(None, (self._secrets.api_key(), self._secrets.broker_token())):
+            reason = reason.replace(secret, "(secret)")
+        return replace(end, reason=reason)
 
     def _ordered_end(self, conn: int) -> Disconnect | None:
         order = self._disconnect
