@@ -7,6 +7,7 @@ import json
 import queue
 import shutil
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,11 +22,15 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from device_agent.errors import AudioError
+from device_agent.runtime.resample import Resampler
 from device_agent.simulator.faults import Fault, Refusal, When
-from device_agent.simulator.options import Options, Pace
+from device_agent.simulator.hearing import RATE, dbfs
+from device_agent.simulator.options import FORMATS, Options, Pace
 from device_agent.simulator.recogniser import Echo, Minds, Recogniser
 from device_agent.simulator.server import Simulator
-from device_agent.simulator.voice import Voice, flite, tones
+from device_agent.simulator.voice import Voice, flite, tone, tones
+from device_agent.simulator.wire import FromWire, rate, sample_bytes, to_wire
 from device_agent.simulator.witness import Recorder, Witness
 
 PATIENCE_S = 5.0
@@ -39,14 +44,15 @@ class Bench:
         self.events: queue.Queue[dict[str, Any]] = queue.Queue()
         options = Options(**{"first_message": "", "pace": Pace("at-once", 0)} | chosen)
         witness, keeper = Witness(self.events.put), recorder or Recorder(None, None)
-        self.simulator = Simulator(options, witness, keeper, Minds(Echo), Voice(tones))
+        self.simulator, self._keeper = Simulator(options, witness, keeper, Minds(Echo), Voice(tones)), keeper
 
     def __enter__(self) -> Bench:
-        self.simulator.__enter__()
+        self.simulator.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.simulator.__exit__(*exc)
+        self.simulator.stop()
+        self._keeper.close()
 
     @property
     def host(self) -> str:
@@ -228,3 +234,64 @@ def test_flite_failure_is_not_silence() -> None:
 
     with pytest.raises(subprocess.CalledProcessError):
         Voice(broken).speech("Hello").result()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_survives_the_wire(name: str) -> None:
+    """A 440 Hz tone keeps its length and level in all seven formats, there and back."""
+    try:
+        Resampler(RATE, 8_000)
+    except AudioError:
+        pytest.skip("libspeexdsp1 converts between rates")
+    sound = tone(500, 440)
+    wire = to_wire(sound, name)
+    assert len(wire) == rate(name) // 2 * sample_bytes(name)
+    ear = FromWire(name)
+    back = b"".join(ear.decode(wire[at : at + 882]) for at in range(0, len(wire), 882))
+    assert len(back) == pytest.approx(len(sound), abs=2 * RATE // 250)
+    assert dbfs(back) == pytest.approx(dbfs(sound), abs=0.3)
+
+
+class Process:
+    """The command as a process of its own."""
+
+    def __init__(self, *words: str) -> None:
+        self.running = subprocess.Popen(
+            [sys.executable, "-m", "device_agent", "bench", "simulate", *words],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def line(self) -> str:
+        assert self.running.stdout is not None
+        return self.running.stdout.readline()
+
+
+def test_the_command_says_where_it_listens_takes_orders_and_ends_at_once(tmp_path: Path) -> None:
+    """One process from the first line to SIGTERM: `listening`, events, an order, exit code 0."""
+    script = tmp_path / "script.json"
+    script.write_text('[{"text": "Hi."}]')
+    process = Process("--script", str(script), "--events", "-", "--control", "--first-message", "")
+    url = process.line().split()[-1]
+    assert [json.loads(process.line())["kind"] for _ in range(2)] == ["listening", "substitute"]
+    with connect(f"{url}/v1/convai/conversation?agent_id=x", legacy=True) as client:
+        client.send(INITIATION)
+        receive(client)
+        assert process.running.stdin is not None
+        process.running.stdin.write('{"do": "say", "text": "Hi."}\n')
+        process.running.stdin.flush()
+        assert receive(client)["agent_response_event"]["agent_response"] == "Hi."
+        before = time.monotonic()
+        process.running.terminate()
+        _, errors = process.running.communicate(timeout=PATIENCE_S)
+    assert (process.running.returncode, time.monotonic() - before < 0.5) == (0, True)
+    assert "no recogniser" in errors
+
+
+def test_a_port_that_is_taken_is_one_line(bench: Bench, tmp_path: Path) -> None:
+    """No traceback: the port, the reason, exit code 64."""
+    script = tmp_path / "script.json"
+    script.write_text('[{"text": "Hi."}]')
+    process = Process("--script", str(script), "--port", str(bench.simulator.port))
+    _, errors = process.running.communicate(timeout=PATIENCE_S)
+    assert process.running.returncode == 64
+    assert errors.splitlines()[-1].startswith(f"device-agent: port {bench.simulator.port}: ")

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 
+from device_agent.errors import UsageError
 from device_agent.simulator import orders
 from device_agent.simulator.intents import FIXED
 from device_agent.simulator.options import Options
@@ -21,46 +22,46 @@ def run(options: Options) -> int:
     # Blocked before any thread starts, so that every thread inherits it and only `sigwait` sees them.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     sys.setswitchinterval(0.001)
-    witness, recorder = Witness(json_lines(options.events)), Recorder(options.record, options.record_raw)
-    minds, voice = _minds(options, witness), _voice(options, witness)
-    with Simulator(options, witness, recorder, minds, voice) as simulator:
-        print(f"listening on ws://127.0.0.1:{simulator.port}", flush=True)
-        witness.note("listening", 0, port=simulator.port)
-        if options.control:
-            control = (sys.stdin, simulator.order, simulator.refuse)
-            threading.Thread(target=orders.read, args=control, name="control", daemon=True).start()
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
-        recorder.close()
-        sys.stdout.flush()
-        os._exit(0)  # connection threads may be blocked in a stalled client
+    try:
+        witness, recorder = Witness(json_lines(options.events)), Recorder(options.record, options.record_raw)
+        minds, no_recogniser = _minds(options)
+        voice, no_voice = _voice(options)
+        simulator = Simulator(options, witness, recorder, minds, voice)
+        simulator.start()
+    except OSError as error:
+        raise UsageError(f"{error.filename or f'port {options.port}'}: {error.strerror}; choose another") from error
+    print(f"listening on ws://127.0.0.1:{simulator.port}", flush=True)
+    witness.note("listening", 0, port=simulator.port)
+    for missing in filter(None, (no_recogniser, no_voice)):
+        print(f"simulator: {missing}", file=sys.stderr)
+        witness.note("substitute", 0, text=missing)
+    if options.control:
+        control = (sys.stdin, simulator.order, simulator.refuse)
+        threading.Thread(target=orders.read, args=control, name="control", daemon=True).start()
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    recorder.close()
+    sys.stdout.flush()
+    os._exit(0)  # connection threads may be blocked in a stalled client
 
 
-def _say(witness: Witness, kind: str, text: str) -> None:
-    print(f"simulator: {text}", file=sys.stderr)
-    witness.note(kind, 0, text=text)
-
-
-def _minds(options: Options, witness: Witness) -> Minds:
-    """The first recogniser is loaded now, before anyone calls."""
+def _minds(options: Options) -> tuple[Minds, str]:
+    """Who answers, loaded now, before anyone calls; and a sentence where it is not the recogniser."""
     if options.echo:
-        return Minds(Echo)
+        return Minds(Echo), "no recogniser: each turn is played back as it was heard"
     if options.script is not None:
         script = Script.load(options.script)
-        _say(witness, "no_recogniser", f"no recogniser: answers come in order from {options.script}")
-        return Minds(lambda: script)
+        return Minds(lambda: script), f"no recogniser: answers come in order from {options.script}"
     try:
-        return Minds(Recogniser)
+        return Minds(Recogniser), ""
     except ImportError as error:
-        _say(witness, "no_recogniser", f"no recogniser ({error}): five answers come in a fixed order")
-        return Minds(Script.fallback)
+        return Minds(Script.fallback), f"no recogniser ({error}): five answers come in a fixed order"
 
 
-def _voice(options: Options, witness: Witness) -> Voice:
+def _voice(options: Options) -> tuple[Voice, str]:
+    """The voice, with the fixed answers made now; and a sentence where it is not flite."""
     synthesise = installed()
-    if synthesise is None:
-        _say(witness, "no_voice", "flite is not installed: the agent speaks in tones (apt install flite)")
     voice = Voice(synthesise or tones)
     for text in (options.first_message, *FIXED):
         if text:
             voice.speech(text).result()
-    return voice
+    return voice, "" if synthesise else "flite is not installed: the agent speaks in tones (apt install flite)"

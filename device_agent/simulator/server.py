@@ -31,7 +31,7 @@ _MOST_BYTES = 16 * 2**20  # of one message, as the real service
 
 
 class Simulator:
-    """A context manager: listens on loopback from `__enter__` until `__exit__`."""
+    """Listens on loopback, at `port`, from `start` until `stop`."""
 
     def __init__(self, options: Options, witness: Witness, recorder: Recorder, minds: Minds, voice: Voice) -> None:
         self._options, self._witness, self._recorder = options, witness, recorder
@@ -42,7 +42,8 @@ class Simulator:
         self._stopped = threading.Event()
         self._server: Server | None = None
 
-    def __enter__(self) -> Simulator:
+    def start(self) -> None:
+        """Begins to serve. Raises OSError where the port is taken."""
         listener = socket.create_server(("127.0.0.1", self._options.port))
         if self._options.receive_buffer:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._options.receive_buffer)
@@ -59,9 +60,9 @@ class Simulator:
         )
         self.port: int = listener.getsockname()[1]
         threading.Thread(target=self._server.serve_forever, name="listener", daemon=True).start()
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def stop(self) -> None:
+        """Ends every connection with 1001."""
         self._stopped.set()
         if self._server is not None:
             self._server.shutdown()

@@ -1,15 +1,11 @@
-"""The seven audio formats, decoded and encoded on the simulator's own account: a witness shares no code."""
+"""The seven audio formats. µ-law is done on the simulator's own account: a witness shares no tables with its client."""
 
 from __future__ import annotations
 
 from array import array
-from typing import Protocol
 
+from device_agent.runtime.resample import Resampler
 from device_agent.simulator.hearing import RATE
-
-
-class _Resampler(Protocol):
-    def process(self, pcm: bytes) -> bytes: ...
 
 
 def rate(name: str) -> int:
@@ -43,7 +39,7 @@ class FromWire:
 
     def __init__(self, name: str) -> None:
         self._ulaw = name.startswith("ulaw")
-        self._resampler = resampler(rate(name), RATE)
+        self._resampler = Resampler(rate(name), RATE)
 
     def decode(self, data: bytes) -> bytes:
         pcm = array("h", [_EXPANDED[code] for code in data]).tobytes() if self._ulaw else data
@@ -52,19 +48,6 @@ class FromWire:
 
 def to_wire(pcm: bytes, name: str) -> bytes:
     """A whole reply, 16 kHz s16, in the wire format `name`."""
-    converted = resampler(RATE, rate(name)).process(pcm)
+    resampler = Resampler(RATE, rate(name))
+    converted = resampler.process(pcm) + resampler.drain()
     return bytes(map(_compress, array("h", converted))) if name.startswith("ulaw") else converted
-
-
-class _Same:
-    def process(self, pcm: bytes) -> bytes:
-        return pcm
-
-
-def resampler(source: int, target: int) -> _Resampler:
-    """A stream converter between two rates; equal rates pass unchanged."""
-    if source == target:
-        return _Same()
-    from device_agent.audio.resample import Resampler
-
-    return Resampler(source, target)

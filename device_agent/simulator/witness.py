@@ -53,7 +53,8 @@ class Recorder:
         self._wav: wave.Wave_write | None = None
         if wav is not None:
             # Unbuffered: what is written is there at once, and `wave` corrects its header after each chunk.
-            self._wav = wave.open(wav.open("wb", buffering=0), "wb")  # noqa: SIM115 (it stays open as long as we do)
+            self._file = wav.open("wb", buffering=0)
+            self._wav = wave.open(self._file, "wb")  # noqa: SIM115 (it stays open as long as we do)
             self._wav.setnchannels(1)
             self._wav.setsampwidth(2)
             self._wav.setframerate(RATE)
@@ -69,3 +70,4 @@ class Recorder:
     def close(self) -> None:
         if self._wav is not None:
             self._wav.close()
+            self._file.close()
