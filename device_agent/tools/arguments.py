@@ -119,7 +119,7 @@ def _list(converter: Converter, value: Any, hint: Any) -> list[Any]:
 def _object(converter: Converter, hint: type) -> Callable[[Any, Any], Any]:
     from cattrs.gen import make_dict_structure_fn
 
-    inner: Callable[[Any, Any], Any] = make_dict_structure_fn(hint, converter, _cattrs_forbid_extra_keys=True)
+    inner: Callable[[Any, Any], Any] = make_dict_structure_fn(hint, converter)
 
     def hook(value: Any, kind: Any) -> Any:
         if not isinstance(value, Mapping):
