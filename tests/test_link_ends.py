@@ -21,6 +21,7 @@ from device_agent.core.ending import End, Kind
 from device_agent.core.events import LinkEnded, LinkOpened
 from device_agent.link.dial import Address
 from device_agent.protocol.messages import Initiation
+from device_agent.runtime.deadline import Deadline
 
 DETAIL = {"detail": {"status": "quota_exceeded", "message": "no credits"}}
 
@@ -241,6 +242,30 @@ def test_a_peer_that_does_not_answer_the_close_frame_is_left():
         assert peer.sock.recv(1) == b""
 
 
+def test_what_was_ordered_before_the_end_still_goes_out():
+    """Control first, then the close frame; audio is thrown away."""
+    with rig() as r:
+        peer = r.open()
+        r.link.send(Send(1, Initiation()))
+        r.link.disconnect(Disconnect(1, 1000, "enough"))
+        assert peer.read()["type"] == "conversation_initiation_client_data"
+        assert peer.read_frame() == (CLOSE, struct.pack("!H", 1000) + b"enough")
+        peer.frame(CLOSE, struct.pack("!H", 1000))
+        assert r.end() == End(Kind.LOCAL)
+
+
+@pytest.mark.parametrize("answer", [b"", b"\xff\xff", frame(TEXT, b"{}") * 100])
+def test_an_ordered_end_is_local_whatever_the_peer_does(answer: bytes):
+    """It hangs up, it breaks the protocol, or it goes on talking."""
+    with rig() as r:
+        peer = r.open()
+        r.link.disconnect(Disconnect(1))
+        assert peer.read_close() == 1000
+        peer.sock.sendall(answer)
+        peer.sock.close()
+        assert r.end() == End(Kind.LOCAL)
+
+
 @pytest.mark.parametrize("ending", ["disconnect", "stop"])
 @pytest.mark.parametrize("phase", ["dns", "tcp", "tls", "upgrade", "dripped upgrade", "signed url", "open"])
 def test_every_phase_ends_at_once(phase: str, ending: str):
@@ -287,6 +312,44 @@ def test_every_phase_ends_at_once(phase: str, ending: str):
         go_on.set()
     ours.close()
     theirs.close()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("phase", ["tls", "upgrade", "signed-url"])
+def test_a_peer_that_drips_its_answer_meets_a_whole_deadline(phase: str):
+    """Ten seconds for everything, however often a byte arrives; the reason names the phase."""
+    clock = Clock()
+    arguments: dict[str, dict] = {"tls": {"scheme": "wss"}, "signed-url": {"secrets": Secrets("sk_1")}}
+    with rig(clock=clock, **arguments.get(phase, {})) as r:
+        r.link.connect(Connect(1))
+        sock = r.accept_socket()
+        sock.recv(1)
+        for second in range(11):
+            clock.now = float(second)
+            with contextlib.suppress(OSError):  # the link has hung up
+                sock.sendall(b"H" if phase != "tls" else b"\x16\x03\x03\x20\x00"[second % 5 : second % 5 + 1])
+        assert r.end() == End(Kind.TIMEOUT, reason=phase)
+
+
+def test_a_fault_of_the_link_itself_ends_the_connection_and_the_thread():
+    """The core must not believe in a connection that nobody serves; the supervisor replaces the thread."""
+
+    def broken(address: Address) -> socket.socket:
+        raise RuntimeError("a bug")
+
+    with rig(dialer=broken) as r:
+        r.link.connect(Connect(1))
+        assert r.end().kind is Kind.NETWORK
+        assert r.link.join(Deadline(PATIENCE_S))
+        assert [str(failure) for failure in r.failures] == ["a bug"]
+        r.failures.clear()
 
 
 def _stuck(sock: socket.socket) -> socket.socket:

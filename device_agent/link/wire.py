@@ -63,9 +63,8 @@ class _Frames(websocket.frame_buffer):
     """
 
     def __init__(self, recv: Any) -> None:
-        super().__init__(
-            recv, True
-        )  # the library's UTF-8 check costs 150 × the rest of receiving; the codec's is strict
+        # No UTF-8 check by the library: it costs 150 times the rest of receiving, and the codec's own is strict.
+        super().__init__(recv, skip_utf8_validation=True)
         self.message_bytes = 0
         """Payload of the data message under way, all its fragments added up."""
         self._surplus = 0
