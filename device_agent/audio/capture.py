@@ -16,7 +16,7 @@ from device_agent.runtime.latch import MuteLatch
 from device_agent.runtime.resample import Resampler
 from device_agent.runtime.ring import FRAME_BYTES, FRAME_MS, CaptureRing
 
-POLL_S = 0.002
+SLACK_S = 0.003  # samples come in lumps: a little patience saves a look in vain
 VOID = -1
 """A generation that the latch never has: such a frame never leaves the device."""
 CARD_DELAY_S = 0.06
@@ -69,7 +69,8 @@ class Recording:
             self._keep(pcm, now - available / self._card.rate)
         elif now - self._last > LOST_S:
             raise AudioError(f"microphone {self._card.name!r} delivers nothing: plug it in again")
-        return max(POLL_S, (self._period - available) / self._card.rate) if available < self._period else 0.0
+        missing = self._period - available
+        return missing / self._card.rate + SLACK_S if missing > 0 else 0.0
 
     def end(self) -> None:
         """Nothing: what was heard is in the ring."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,6 @@ log = logging.getLogger(__name__)
 RATE = 16_000
 INPUT_FPB_S = 0.04  # the host's buffer is three times this: 120 ms of room
 OUTPUT_FPB_S = 0.02
-RENEWAL_S = 2.0
 # A raw card is opened at its own rate, because ALSA's conversion has no filter; a sound server's is good.
 SERVER_RATES = (16_000, 48_000, 44_100, 32_000, 8_000)
 CARD_RATES = (48_000, 44_100, 32_000, 16_000, 8_000)
@@ -71,14 +69,14 @@ class Devices:
     def __init__(
         self,
         settings: Audio,
-        clock: Callable[[], float] = time.monotonic,
         start: Callable[[], host.Host] = host.start,
         cards: Path = Path("/proc/asound/cards"),
+        patience_s: float = 2.0,
     ) -> None:
         self._settings = settings
-        self._clock = clock
         self._start = start
         self._cards = cards
+        self._patience_s = patience_s
         self._changed = threading.Condition()
         self._noise = host.Noise()
         self._host: host.Host | None = None
@@ -138,7 +136,7 @@ class Devices:
             try:
                 for wake in self._wakers:
                     wake()
-                if not self._changed.wait_for(lambda: self._open == 0, RENEWAL_S):
+                if not self._changed.wait_for(lambda: self._open == 0, self._patience_s):
                     raise RuntimeError("a thread does not give back its sound card")
                 self._restart()
                 self.renewals += 1

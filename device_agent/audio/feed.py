@@ -111,7 +111,7 @@ class Feed:
         """Take the next chunk; False if there is none yet, or its reply must wait."""
         found = self._ring.peek(self._generation)
         if found is None:
-            self._fade_tail()
+            self._run_out()
             return False
         if self._in_reply and found.event_id != self._reply:
             self._finish()  # a new reply ends one that was never called final
@@ -130,7 +130,8 @@ class Feed:
         if not self._in_reply:
             self._in_reply, self._reply, self._gaps = True, chunk.event_id, 0
             self._complete, self._ramped = True, 0
-        if self._resampler.rate_in != chunk.rate or self._resampler.rate_out != self._rate:
+        if chunk.pcm and self._resampler.rate_in != chunk.rate:
+            self._rest += self._resampler.drain() if self._rest else b""
             self._resampler = Resampler(chunk.rate, self._rate)
 
     def _cushioned(self, found: Chunk, now: float) -> bool:
@@ -169,18 +170,19 @@ class Feed:
     # ------------------------------------------------------------------------------------- ends of replies
     def _finish(self) -> None:
         """The reply gets nothing more."""
-        if not self._faded:
-            self._rest += self._resampler.drain()
-        self._resampler.reset()
-        self._fade_tail()
+        self._run_out()
         self._ended = True
 
+    def _run_out(self) -> None:
+        """There is no more for now: let what is in hand end in silence, as what follows begins in it."""
+        if self._in_reply and not self._faded:
+            self._rest += self._resampler.drain()
+            self._fade_tail()
+
     def _fade_tail(self) -> None:
-        """Let the rest end in silence; what follows later begins in silence."""
-        if not self._faded and self._rest:
-            tail = self._rest[-2 * self._fade :]
-            self._rest = self._rest[: -len(tail)] + ramp(tail, 0, len(tail) // 2, rising=False)
-            self._faded, self._ramped = True, 0
+        tail = self._rest[-2 * self._fade :]
+        self._rest = self._rest[: len(self._rest) - len(tail)] + ramp(tail, 0, len(tail) // 2, rising=False)
+        self._faded, self._ramped = True, 0
 
     def _flush(self) -> None:
         """Keep 5 ms of what is in hand, faded out; forget the rest of the reply."""
@@ -190,7 +192,8 @@ class Feed:
         self._chunk = None
         self._held_since = None
         self._rest = self._rest[: 2 * self._fade]
-        self._fade_tail()
+        if not self._faded:
+            self._fade_tail()
         self._resampler.reset()
         self._ended, self._complete = self._in_reply, False
 

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import weakref
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -62,6 +63,8 @@ class Noise:
     def __init__(self) -> None:
         self._stderr = os.dup(2)
         self._file = os.memfd_create("portaudio-noise")
+        for descriptor in (self._stderr, self._file):
+            weakref.finalize(self, os.close, descriptor)
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
@@ -89,7 +92,8 @@ def start() -> Host:
     # plughw: ALSA then accepts any rate and channel count for a card that has only its own.
     os.environ.setdefault("PA_ALSA_PLUGHW", "1")
     _silence_alsa()
-    return pyaudio.PyAudio()
+    host: Host = pyaudio.PyAudio()
+    return host
 
 
 def sweep() -> int:
@@ -106,7 +110,7 @@ def sweep() -> int:
             found += 1
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):  # the listing's own descriptor is gone by now
-            target = os.readlink(entry)
+            target = str(entry.readlink())
             if target.startswith("/dev/snd/pcm") and target.endswith("(deleted)"):
                 os.close(int(entry.name))
                 found += 1

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from device_agent.audio.devices import Card, Devices
+from device_agent.audio.devices import OUTPUT_FPB_S, Card, Devices
 from device_agent.audio.feed import Feed, Run
 from device_agent.audio.played import PlayedClock
 from device_agent.audio.stream import LOST_S, StreamWorker
@@ -20,6 +20,7 @@ PIECE_S = 0.01
 LEAD_S = (0.03, 0.06)  # what the card's buffer is kept at: normally, and after it ran dry
 CALM_S = 30.0
 POLL_S = 0.003
+SAFE_S = 0.01
 
 
 class Reporter:
@@ -108,8 +109,9 @@ class Playout:
         if free < 0:
             raise AudioError(f"loudspeaker {self._card.name!r} is gone: plug it in again")
         queued = max(0, self._buffer - free)
-        self._played.observe(now, queued)
-        self._adapt(now, queued)
+        self._adapt(now, self._played.observe(now, queued))
+        if queued < self._played.written:
+            self.running = True
         pieces = (min(round(self._lead_s * self._card.rate), self._buffer) - queued) // self._piece
         if pieces > 0:
             self._write(pieces * self._piece, now)
@@ -118,8 +120,8 @@ class Playout:
         elif now - self._moved > LOST_S:
             raise AudioError(f"loudspeaker {self._card.name!r} takes nothing: is it connected?")
         self._reporter.settle(now, self._feed.empty)
-        surplus = queued + self._piece - round(self._lead_s * self._card.rate)
-        return max(POLL_S, surplus / self._card.rate)
+        # A card frees its buffer in periods: the next is due soon after 0.9 of one, if the rest lasts so long.
+        return min(0.9 * OUTPUT_FPB_S, queued / self._card.rate - SAFE_S) if pieces > 0 else POLL_S
 
     def end(self) -> None:
         """The stream is about to close."""
@@ -135,11 +137,9 @@ class Playout:
             pcm = both.tobytes()
         self._card.stream.write(pcm, frames, exception_on_underflow=False)
 
-    def _adapt(self, now: float, queued: int) -> None:
+    def _adapt(self, now: float, dry: bool) -> None:
         """A longer lead after the card ran dry, the normal one after 30 s of calm."""
-        if queued < self._played.written:
-            self.running = True
-        if self.running and queued == 0:
+        if dry and self.running:
             self.underruns += 1
             self._lead_s, self._calm_since = LEAD_S[1], now
         elif now - self._calm_since > CALM_S:
@@ -159,9 +159,16 @@ class Playback(StreamWorker):
     ) -> None:
         super().__init__("playback", "loudspeaker", devices, post, on_failure, clock)
         self.feed = Feed(ring)
+        self._playout: Playout | None = None
+
+    @property
+    def underruns(self) -> int:
+        """How often the card ran dry since the stream was opened last."""
+        return self._playout.underruns if self._playout else 0
 
     def open(self) -> Card:
         return self._devices.open_output()
 
     def session(self, card: Card) -> Playout:
-        return Playout(card, self.feed, self._post, self.clock)
+        self._playout = Playout(card, self.feed, self._post, self.clock)
+        return self._playout

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-WINDOW_S = 2.0
+WINDOW_S = 0.3  # so long a short stall that nobody noticed may mislead
+DRY_S = 0.01  # what a sound server has taken in advance
 REMEMBERED = 32  # replies
 
 
@@ -21,18 +22,19 @@ class _Run:
 class PlayedClock:
     """The position of a playback stream, in samples handed to the card minus what it still holds.
 
-    A card takes samples in lumps (a sound server: 20 ms), so right after a lump it seems to be ahead of the truth,
-    and just before the next it is nearly exact. Sound itself runs evenly: so the position is the line of one
-    second per second that touches what was observed during the last 2 s from below.
+    A card reports what it has taken in lumps (a sound server: 20 ms): right after a lump that is exact, before the
+    next it is old. Sound itself runs evenly: so the position is the line of one second per second that touches
+    what was observed during the last 0.3 s from above. A card that ran dry begins a new line.
     """
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._written = 0
-        self._lowest: deque[tuple[float, float]] = deque()  # (time, lag); lags grow: the first is the least
+        self._highest: deque[tuple[float, float]] = deque()  # (time, lead); falling: the first is the highest
         self._runs: deque[_Run] = deque()
         self._heard: dict[int | None, int] = {}
         self._position = 0.0
+        self._dry_at = 0  # what had been taken when the card had nothing left
 
     @property
     def written(self) -> int:
@@ -52,21 +54,33 @@ class PlayedClock:
         else:
             self._runs.append(_Run(event_id, start, self._written))
 
-    def observe(self, now: float, queued: int) -> None:
-        """The card holds `queued` samples at time `now` (seconds, never decreasing)."""
-        lag = (self._written - queued) / self._rate - now
-        while self._lowest and self._lowest[-1][1] >= lag:
-            self._lowest.pop()
-        self._lowest.append((now, lag))
-        while self._lowest[0][0] < now - WINDOW_S:
-            self._lowest.popleft()
+    def observe(self, now: float, queued: int) -> bool:
+        """The card holds `queued` samples at time `now` (seconds, never decreasing). True if it has run dry.
+
+        A sound server does not say so when it starves between two lumps: that follows from the position.
+        """
+        taken = self._written - queued
+        dry = self._written > 0 and (queued == 0 or self._line(now) >= self._written + DRY_S * self._rate)
+        if dry:
+            self._dry_at, self._position = taken, float(self._written)
+        if taken <= self._dry_at:
+            self._highest.clear()  # not running (yet, or again): no line to draw
+            return dry
+        lead = taken / self._rate - now
+        while self._highest and self._highest[-1][1] <= lead:
+            self._highest.pop()
+        self._highest.append((now, lead))
+        while self._highest[0][0] < now - WINDOW_S:
+            self._highest.popleft()
+        return dry
 
     def position(self, now: float) -> float:
         """Samples heard until `now`; never decreases, never more than were handed over."""
-        if self._lowest:
-            line = (now + self._lowest[0][1]) * self._rate
-            self._position = max(self._position, min(line, float(self._written)))
+        self._position = max(self._position, min(self._line(now), float(self._written)))
         return self._position
+
+    def _line(self, now: float) -> float:
+        return (now + self._highest[0][1]) * self._rate if self._highest else self._position
 
     def time_of(self, sample: int, now: float) -> float:
         """When `sample` is heard, if the card never starves."""

@@ -235,7 +235,7 @@ class Microphone:
     def __enter__(self) -> Microphone:
         self._process = subprocess.Popen(
             ("pacat", "--playback", f"--device={self._cards.microphone}", "--raw", "--format=s16le", f"--rate={RATE}",
-             "--channels=1", "--latency-msec=20"), env={**os.environ, **self._cards.environ}, stdin=subprocess.PIPE,
+             "--channels=1", "--latency-msec=200"), env={**os.environ, **self._cards.environ}, stdin=subprocess.PIPE,
             bufsize=0,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._write, name="microphone", daemon=True)

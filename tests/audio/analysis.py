@@ -1,0 +1,104 @@
+"""Measures recordings: where a known signal is, what is missing of it, clicks, levels. Pure Python."""
+
+from __future__ import annotations
+
+import array
+import math
+import random
+from dataclasses import dataclass
+from operator import mul
+
+Samples = array.array  # of "h"
+
+RATE = 48_000
+BLOCK = RATE // 50
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """At `at_ms` of the signal, `ms` were inserted (above 0) or left out (below 0); `lost` never appeared."""
+
+    at_ms: float
+    ms: float
+    lost: bool = False
+
+
+def noise(seconds: float, rate: int, seed: int = 1, dbfs: float = -20.0) -> Samples:
+    """Noise below a quarter of the rate, unique at every place, whose level is `dbfs`."""
+    rng = random.Random(seed)
+    last = smooth = 0.0
+    values = []
+    for _ in range(round(seconds * rate)):
+        last += 0.4 * (rng.gauss(0, 1) - last)
+        smooth += 0.4 * (last - smooth)
+        values.append(smooth)
+    scale = 32768 * 10 ** (dbfs / 20) / math.sqrt(sum(map(mul, values, values)) / len(values))
+    return array.array("h", (max(-32768, min(32767, round(v * scale))) for v in values))
+
+
+def sine(seconds: float, rate: int, hz: float = 440.0, dbfs: float = -12.0) -> Samples:
+    """A tone; `dbfs` is its peak."""
+    peak = 32767 * 10 ** (dbfs / 20)
+    return array.array("h", (round(peak * math.sin(math.tau * hz * n / rate)) for n in range(round(seconds * rate))))
+
+
+def dbfs(samples: Samples) -> float:
+    """Mean level; −100 for silence."""
+    energy = sum(map(mul, samples, samples))
+    return max(-100.0, 10 * math.log10(energy / (len(samples) * 32768.0**2))) if energy else -100.0
+
+
+def likeness(recorded: Samples, at: int, block: Samples) -> float:
+    """Correlation −1 … 1 of `block` with the recording at place `at`."""
+    if at < 0 or at + len(block) > len(recorded):
+        return 0.0
+    piece = recorded[at : at + len(block)]
+    power = sum(map(mul, piece, piece)) * sum(map(mul, block, block))
+    return sum(map(mul, piece, block)) / math.sqrt(power) if power else 0.0
+
+
+def find(recorded: Samples, block: Samples, first: int, end: int) -> int | None:
+    """The place between `first` and `end` where `block` is; None if it is nowhere."""
+    step = 2  # the signal is smooth: every second place will do for the search
+    best = max(range(max(0, first), max(first + 1, end), step), key=lambda at: likeness(recorded, at, block))
+    best = max(range(best - step, best + step + 1), key=lambda at: likeness(recorded, at, block))
+    return best if likeness(recorded, best, block) > 0.7 else None
+
+
+def onset(recorded: Samples, threshold: int = 100) -> int | None:
+    """The first sample that is not silence."""
+    return next((at for at, value in enumerate(recorded) if abs(value) > threshold), None)
+
+
+def offset(recorded: Samples, threshold: int = 100) -> int | None:
+    """The last sample that is not silence."""
+    return next((at for at in range(len(recorded) - 1, -1, -1) if abs(recorded[at]) > threshold), None)
+
+
+def gaps(recorded: Samples, signal: Samples, start: int) -> list[Gap]:
+    """Follow `signal` through the recording from place `start` on, 20 ms at a time (its faded edges left out)."""
+    found: list[Gap] = []
+    shift = start
+    for place in range(BLOCK, len(signal) - 2 * BLOCK, BLOCK):
+        block = signal[place : place + BLOCK]
+        if max(likeness(recorded, place + shift + d, block) for d in (0, -1, 1)) > 0.9:
+            continue
+        at_ms = place * 1000 / RATE
+        new = find(recorded, block, place + shift - RATE // 10, place + shift + RATE // 3)
+        if new is None:
+            found.append(Gap(at_ms, 20.0, lost=True))
+        elif abs(new - place - shift) > 1:
+            found.append(Gap(at_ms, (new - place - shift) * 1000 / RATE))
+            shift = new - place
+    return found
+
+
+def clicks(recorded: Samples, limit: int) -> list[int]:
+    """Places where two neighbouring samples differ by more than `limit`."""
+    return [at for at in range(1, len(recorded)) if abs(recorded[at] - recorded[at - 1]) > limit]
+
+
+def frequency(samples: Samples, rate: int = RATE) -> float:
+    """Of a tone, by its rising zero crossings."""
+    rising = [at for at in range(1, len(samples)) if samples[at - 1] < 0 <= samples[at]]
+    return (len(rising) - 1) * rate / (rising[-1] - rising[0])
