@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -65,8 +66,8 @@ class Machine:
         for name in ("python", "ruff", "mypy", "lint-imports", "coverage", "pytest", "device-agent"):
             self.command(name, answers.get(name, f'echo "{name} $*" >> "$LOG"'), directory)
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a script of the checkout, from elsewhere, without a terminal."""
+    def run(self, *command: str, stdin: int = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
+        """Run a script of the checkout, from elsewhere; without a terminal unless `stdin` is one."""
         environ = {
             "PATH": f"{self.fakes}:{os.environ['PATH']}",
             "LOG": str(self.log),
@@ -76,7 +77,7 @@ class Machine:
             "XDG_RUNTIME_DIR": str(self.fakes),
         }
         return subprocess.run(
-            (self.checkout / command[0], *command[1:]), env=environ, cwd=self.fakes, stdin=subprocess.DEVNULL,
+            (self.checkout / command[0], *command[1:]), env=environ, cwd=self.fakes, stdin=stdin,
             capture_output=True, text=True, timeout=30,
         )  # fmt: skip
 
@@ -129,6 +130,20 @@ def test_packages_are_simulated_then_installed_with_nothing_removed(machine: Mac
     assert "--simulate" in simulation
     assert "--no-remove --no-install-recommends" in installation
     assert installation.endswith("python3-venv python3-pyaudio libspeexdsp1 flite")
+
+
+def test_at_a_terminal_a_user_installs_with_sudo(machine: Machine) -> None:
+    """Not root, but somebody sits there who can give the password: sudo for apt, and for nothing else."""
+    machine.uid = 1000
+    machine.environment()
+    machine.command("sudo", 'echo "sudo $*" >> "$LOG"')
+    terminal, theirs = pty.openpty()
+    ended = machine.run("script/demo", "--mic", stdin=theirs)
+    os.close(theirs)
+    os.close(terminal)
+    assert ended.returncode == 0, ended.stderr
+    (sudo,) = (line for line in machine.done if line.startswith("sudo"))
+    assert "apt-get install" in sudo
 
 
 def test_package_lists_are_read_only_where_they_are_missing(machine: Machine) -> None:
