@@ -7,14 +7,16 @@ Sources: ElevenLabs' public AsyncAPI schemas (Unity vendored copy of 2026-06-19,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
+
+from device_agent.records import record
 
 Json = Any  # what json.loads may return
 
 
 # ---------------------------------------------------------------------------------- from the server
-@dataclass(frozen=True, slots=True)
+@record
 class Metadata:
     """Sent once, first: what was negotiated. Formats are wire names such as ``pcm_16000``, ``ulaw_8000``."""
 
@@ -23,7 +25,7 @@ class Metadata:
     user_input_audio_format: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Alignment:
     """Which characters sound when, in milliseconds from the start of the same chunk."""
 
@@ -32,7 +34,7 @@ class Alignment:
     duration_ms: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Audio:
     """A piece of the agent's voice, in the negotiated output format. All pieces of one reply share `event_id`."""
 
@@ -42,19 +44,19 @@ class Audio:
     is_final: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UserTranscript:
     text: str
     event_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TentativeUserTranscript:
     text: str
     event_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentResponse:
     """The whole text of a reply; it comes with the first audio, before it is spoken."""
 
@@ -62,7 +64,7 @@ class AgentResponse:
     event_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentResponseCorrection:
     """After an interruption: the text cut to what the server believes was spoken."""
 
@@ -71,7 +73,7 @@ class AgentResponseCorrection:
     event_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Interruption:
     """The user speaks over the agent. `event_id` may be missing: flush all the same."""
 
@@ -79,7 +81,7 @@ class Interruption:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ping:
     """Must be answered at once by `Pong` with the same id. `ping_ms` is the server's round-trip estimate."""
 
@@ -87,7 +89,7 @@ class Ping:
     ping_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClientToolCall:
     tool_name: str
     tool_call_id: str
@@ -96,31 +98,31 @@ class ClientToolCall:
     expects_response: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ContextualUpdateReceived:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class VadScore:
     """Probability (0–1) that the user speaks, in the server's opinion."""
 
     score: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TurnProbability:
     """Probability (0–1) that the user's turn has ended."""
 
     probability: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TentativeAgentResponse:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentChatResponsePart:
     """Streaming text; `kind` is start, delta or stop (start and stop have none)."""
 
@@ -129,18 +131,18 @@ class AgentChatResponsePart:
     event_id: int | str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentResponseComplete:
     event_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentResponseMetadata:
     metadata: Mapping[str, Json]
     event_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentToolRequest:
     tool_name: str
     tool_call_id: str
@@ -148,7 +150,7 @@ class AgentToolRequest:
     event_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentToolResponse:
     """A tool ran on the server. ``tool_name == "end_call"`` means that the agent hangs up, if it `is_called`."""
 
@@ -161,7 +163,7 @@ class AgentToolResponse:
     is_called: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class McpToolCall:
     """`state` is loading, awaiting_approval, success or failure."""
 
@@ -172,17 +174,17 @@ class McpToolCall:
     approval_timeout_s: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class McpConnectionStatus:
     integrations: tuple[Mapping[str, Json], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AsrInitiationMetadata:
     metadata: Mapping[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ContextUsage:
     context_tokens: int | None = None
     context_limit_tokens: int | None = None
@@ -190,19 +192,19 @@ class ContextUsage:
     event_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GuardrailTriggered:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentReasoningResponsePart:
     text: str
     kind: str
     event_id: int | str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RichContent:
     rich_content_id: str
     component: str
@@ -210,27 +212,27 @@ class RichContent:
     event_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentTyping:
     is_typing: bool
     duration_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExternalAgent:
     """A person took over (`connected`) or handed back."""
 
     connected: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QueueStatus:
     """`status` is waiting (we are held, what we send is thrown away), admitted or timed_out; others are not held."""
 
     status: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerError:
     """From `error` and `client_error`. The close frame that follows carries the reason that counts."""
 
@@ -239,20 +241,20 @@ class ServerError:
     error_type: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DtmfRequest:
     """Its shape is not published: `payload` is the whole message."""
 
     payload: Mapping[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AudioAlignment:
     alignment: Alignment
     event_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unknown:
     """A type that is newer than this program: counted and ignored."""
 
@@ -269,7 +271,7 @@ ServerMessage = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Skipped:
     """What `decode` says instead of raising. `reason` is one of the codec's `REASONS`."""
 
@@ -278,13 +280,13 @@ class Skipped:
 
 
 # ------------------------------------------------------------------------------------ to the server
-@dataclass(frozen=True, slots=True)
+@record
 class Pong:
     type: ClassVar[str] = "pong"
     event_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Initiation:
     """`conversation_initiation_client_data`. Unset fields do not appear on the wire.
 
@@ -301,7 +303,7 @@ class Initiation:
     environment: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClientToolResult:
     """`result` is text (JSON for anything that is not). `error_type` is one of the schema's, or empty."""
 
@@ -312,7 +314,7 @@ class ClientToolResult:
     error_type: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ContextualUpdate:
     """Background facts; never starts a turn. The same `context_id` replaces the earlier text."""
 
@@ -321,18 +323,18 @@ class ContextualUpdate:
     context_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UserMessage:
     type: ClassVar[str] = "user_message"
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UserActivity:
     type: ClassVar[str] = "user_activity"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Feedback:
     """Rates the reply `event_id`; `score` is like or dislike."""
 
@@ -341,14 +343,14 @@ class Feedback:
     score: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MultimodalMessage:
     type: ClassVar[str] = "multimodal_message"
     text: str = ""
     file_ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class McpToolApprovalResult:
     type: ClassVar[str] = "mcp_tool_approval_result"
     tool_call_id: str
