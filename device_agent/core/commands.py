@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from device_agent.protocol.messages import ClientMessage
+from device_agent.records import record
 
 
 class Indicator(Enum):
@@ -27,14 +27,14 @@ class Indicator(Enum):
 
 
 # -------------------------------------------------------------------------------------------- link
-@dataclass(frozen=True, slots=True)
+@record
 class Connect:
     """Begin connection number `conn`."""
 
     conn: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Disconnect:
     """End connection `conn` with a close frame, or give the attempt up."""
 
@@ -43,7 +43,7 @@ class Disconnect:
     reason: str = "User ended conversation"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Send:
     """Send a control message."""
 
@@ -51,7 +51,7 @@ class Send:
     message: ClientMessage
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SendFrames:
     """Send the capture ring's frames `first` … `last` (both included), due now."""
 
@@ -60,7 +60,7 @@ class SendFrames:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SendSilence:
     """Send `frames` × 20 ms of digital silence in the negotiated format, due now."""
 
@@ -69,45 +69,45 @@ class SendSilence:
 
 
 # ------------------------------------------------------------------------------------------- audio
-@dataclass(frozen=True, slots=True)
+@record
 class UseMicrophone:
     """Open or close the capture stream."""
 
     on: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UseLoudspeaker:
     """Open or close the playback stream (closing waits for nothing: flush or drain first)."""
 
     on: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WipeCapture:
     """Forget all microphone audio kept so far."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Play:
     """Queue the held chunk `handle` behind what is playing."""
 
     handle: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Discard:
     """Throw the held chunk `handle` away."""
 
     handle: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Flush:
     """Fade out within 5 ms and throw away everything queued."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetMute:
     """Close or open the mute latch."""
 
@@ -115,14 +115,14 @@ class SetMute:
 
 
 # ------------------------------------------------------------------------------------------- others
-@dataclass(frozen=True, slots=True)
+@record
 class Show:
     """What the light shows from now on."""
 
     indicator: Indicator
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunTool:
     """Run a client tool; the answer comes as `ToolDone`."""
 

@@ -7,14 +7,13 @@ about an earlier one is recognised and ignored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from device_agent.core.ending import End
 from device_agent.protocol.messages import ServerMessage
+from device_agent.records import record
 
 
 # ------------------------------------------------------------------------------------------- audio
-@dataclass(frozen=True, slots=True)
+@record
 class Frame:
     """20 ms from the microphone lie in the capture ring under `seq` (which grows by one each time).
 
@@ -27,7 +26,7 @@ class Frame:
     t: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DeviceUp:
     """`device` (microphone or loudspeaker) delivers or takes samples, under the card's own `name` and `rate`."""
 
@@ -37,7 +36,7 @@ class DeviceUp:
     half_duplex: bool = False  # what audio.echo = "auto" means for this card
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DeviceDown:
     """`device` was lost or will not open; its driver goes on trying. `reason` names thing and remedy."""
 
@@ -45,7 +44,7 @@ class DeviceDown:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PlaybackStarted:
     """The first sample of reply `event_id` becomes audible at `t`."""
 
@@ -53,7 +52,7 @@ class PlaybackStarted:
     t: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Played:
     """So much of reply `event_id` has been heard. `complete`: nothing of it was flushed."""
 
@@ -62,7 +61,7 @@ class Played:
     complete: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PlaybackIdle:
     """The last sample in hand has become inaudible: everything was played or flushed."""
 
@@ -70,7 +69,7 @@ class PlaybackIdle:
 
 
 # ------------------------------------------------------------------------------------------- panel
-@dataclass(frozen=True, slots=True)
+@record
 class Edge:
     """A raw, undebounced edge of a button."""
 
@@ -79,34 +78,34 @@ class Edge:
     t: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MuteSwitch:
     """What the hardware switch says; unreadable counts as muted."""
 
     muted: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PanelDown:
     """Configured pins cannot be used; the driver goes on trying."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PanelUp:
     """The configured pins work."""
 
 
 # -------------------------------------------------------------------------------------------- link
-@dataclass(frozen=True, slots=True)
+@record
 class LinkOpened:
     """The WebSocket is open; nothing has been sent on it yet."""
 
     conn: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LinkEnded:
     """Connection `conn`, or the attempt at it, is over."""
 
@@ -114,7 +113,7 @@ class LinkEnded:
     end: End
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerSaid:
     """A decoded message (pings are already answered). Never `Audio` with sound: see `AgentAudio`."""
 
@@ -122,7 +121,7 @@ class ServerSaid:
     message: ServerMessage
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentAudio:
     """`ms` of agent audio lie in the playback ring under `handle`, held until `Play` or `Discard`."""
 
@@ -133,7 +132,7 @@ class AgentAudio:
     is_final: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WireSkipped:
     """A message was thrown away for `reason`, whose wire type was `type` where it had one."""
 
@@ -142,7 +141,7 @@ class WireSkipped:
     type: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UplinkDropped:
     """`frames` microphone frames were given up because the network did not take them in time."""
 
@@ -151,7 +150,7 @@ class UplinkDropped:
 
 
 # ------------------------------------------------------------------------------------------- others
-@dataclass(frozen=True, slots=True)
+@record
 class ToolDone:
     """The outcome of `RunTool`; `result` is text."""
 
@@ -162,17 +161,17 @@ class ToolDone:
     error_type: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Start:
     """The device is up: activation modes that need no person may begin."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stop:
     """The process is about to end: close what is open, start nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tick:
     """A deadline that the core asked for has come."""
 
