@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,15 @@ class Machine:
         (self.checkout / ".cache" / "sound" / "alsa-lib").mkdir(parents=True)
         for name in ("python", "ruff", "mypy", "lint-imports", "coverage", "pytest", "device-agent"):
             self.command(name, answers.get(name, f'echo "{name} $*" >> "$LOG"'), directory)
+
+    def official_sdk(self) -> None:
+        """Its finished environment."""
+        (version,) = re.findall(r"elevenlabs==[0-9.]+", (self.checkout / "script" / "test").read_text())
+        python = subprocess.run(("/usr/bin/python3", "--version"), capture_output=True, text=True).stdout.strip()
+        directory = self.checkout / ".venv-sdk"
+        (directory / "bin").mkdir(parents=True)
+        (directory / ".complete").write_text(f"{self.checkout} {python} {version}")
+        self.command("python", "true", directory / "bin")
 
     def run(self, *command: str, stdin: int = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
         """Run a script of the checkout, from elsewhere; without a terminal unless `stdin` is one."""
@@ -208,3 +218,27 @@ def test_a_pytest_that_breaks_has_failed(machine: Machine) -> None:
     ended = machine.run("script/test")
     assert ended.returncode == 1
     assert ended.stdout.splitlines()[-1] == "5 passed, 2 failed"
+
+
+def test_all_the_slow_tiers_do_not_forgive_a_skipped_test(machine: Machine) -> None:
+    """With --all, what real audio, the slow tests or the official clients skip counts as failed."""
+    machine.packages(installed=True)
+    machine.environment(pytest="echo '6 passed, 2 skipped in 0.5s'")
+    machine.command("chromium", "true")
+    machine.command("npm", "true")
+    machine.official_sdk()
+    ended = machine.run("script/test", "--all")
+    assert ended.stdout.splitlines()[-1] == "29 passed, 6 failed"
+    assert ended.returncode == 1
+
+
+def test_the_closing_line_of_ci_is_that_of_all_tests(machine: Machine) -> None:
+    """`.ci/run` is `script/test --all`, to its last line and exit code."""
+    machine.packages(installed=True)
+    machine.environment(pytest="echo '6 passed in 0.5s'")
+    machine.command("chromium", "true")
+    machine.command("npm", "true")
+    machine.official_sdk()
+    ended = machine.run(".ci/run")
+    assert ended.stdout.splitlines()[-1] == "29 passed, 0 failed"
+    assert ended.returncode == 0
