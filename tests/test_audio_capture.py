@@ -7,6 +7,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -106,7 +107,7 @@ def test_a_frame_carries_the_time_of_its_last_sample() -> None:
     bench = Bench(period_ms=40)
     bench.run(1.0)
     times = [frame.t for frame in bench.frames]
-    assert all(abs(b - a - 0.02) < 0.001 for a, b in zip(times, times[1:], strict=False))
+    assert all(abs(b - a - 0.02) < 0.001 for a, b in pairwise(times))
     assert abs(times[0] - 50.02) < 0.001
 
 

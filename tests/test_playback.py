@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -124,7 +125,7 @@ def test_edges_are_faded(bench: Bench) -> None:
     bench.queue(50, 20000, final=True)
     bench.run(0.2)
     samples = bench.samples()
-    assert max(abs(b - a) for a, b in zip(samples, samples[1:], strict=False)) <= 20000 // 80 + 1
+    assert max(abs(b - a) for a, b in pairwise(samples)) <= 20000 // 80 + 1
 
 
 def test_a_flush_is_silent_within_the_lead_and_a_fade(bench: Bench) -> None:
@@ -136,7 +137,7 @@ def test_a_flush_is_silent_within_the_lead_and_a_fade(bench: Bench) -> None:
     bench.run(0.2)
     rest = bench.samples()[written:]
     assert not any(rest[RATE * 5 // 1000 :])
-    assert max(abs(b - a) for a, b in zip(rest, rest[1:], strict=False)) <= 20000 // 80 + 1
+    assert max(abs(b - a) for a, b in pairwise(rest)) <= 20000 // 80 + 1
     (played,) = bench.of(Played)
     assert isinstance(played, Played) and not played.complete and 500 <= played.ms <= 540
     assert len(bench.of(PlaybackIdle)) == 1

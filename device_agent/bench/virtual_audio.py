@@ -8,6 +8,8 @@ PulseAudio daemon runs in a temporary directory. Nothing in the user's home is r
 from __future__ import annotations
 
 import array
+import contextlib
+import fcntl
 import os
 import subprocess
 import tempfile
@@ -217,25 +219,23 @@ class Recorder:
 
 
 class Microphone:
-    """Feeds the virtual microphone in real time: silence, and what `say` queues. Mono s16le at 48 kHz.
+    """Feeds the virtual microphone without a pause: what `say` queues, else silence. Mono s16le at 48 kHz.
 
-    Owns its writer thread, which blocks in writing to `pacat` for at most a piece and ends with the block.
+    Owns its writer thread, which blocks in writing to `pacat` (that is what paces it) and ends when that is
+    terminated. The pipe is one page, so that what is said is heard about 0.2 s later; when exactly, a `Recorder` of
+    this card tells.
     """
 
-    PIECE_S = 0.01
-    LEAD_S = 0.03
+    PIECE = RATE // 100 * 2  # bytes
 
     def __init__(self, cards: VirtualCards) -> None:
         self._cards = cards
         self._queue: deque[bytes] = deque()
-        self._stopping = threading.Event()
-        self._started = 0.0
-        self._written = 0
 
     def __enter__(self) -> Microphone:
         self._process = subprocess.Popen(
             ("pacat", "--playback", f"--device={self._cards.microphone}", "--raw", "--format=s16le", f"--rate={RATE}",
-             "--channels=1", "--latency-msec=200"), env={**os.environ, **self._cards.environ}, stdin=subprocess.PIPE,
+             "--channels=1", "--latency-msec=100"), env={**os.environ, **self._cards.environ}, stdin=subprocess.PIPE,
             bufsize=0,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._write, name="microphone", daemon=True)
@@ -243,10 +243,9 @@ class Microphone:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join()
         self._process.terminate()
         self._process.wait()
+        self._thread.join()
 
     def say(self, pcm: bytes) -> None:
         """Queue samples behind those already queued."""
@@ -259,12 +258,12 @@ class Microphone:
 
     def _write(self) -> None:
         assert self._process.stdin is not None
-        size = round(self.PIECE_S * RATE) * 2
-        self._started = time.monotonic() - self.LEAD_S
+        pipe = self._process.stdin
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
         pending = b""
-        while not self._stopping.wait(max(0.0, self._started + self._written / RATE - time.monotonic())):
-            while len(pending) < size and self._queue:
-                pending += self._queue.popleft()
-            piece, pending = pending[:size].ljust(size, b"\0"), pending[size:]
-            self._process.stdin.write(piece)
-            self._written += size // 2
+        with pipe, contextlib.suppress(BrokenPipeError):  # the block has ended
+            while True:
+                while len(pending) < self.PIECE and self._queue:
+                    pending += self._queue.popleft()
+                piece, pending = pending[: self.PIECE].ljust(self.PIECE, b"\0"), pending[self.PIECE :]
+                pipe.write(piece)

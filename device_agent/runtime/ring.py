@@ -69,7 +69,8 @@ class PlaybackRing:
 
     The link thread puts a chunk, where it is held under its handle; the dispatcher plays, discards or flushes;
     the playback thread peeks and takes. Agent audio is never dropped for lack of room until 10 minutes or 32 MB
-    are queued (then `put` refuses, a fault of the reply). Every operation is constant-time but `flush`'s freeing of memory.
+    are queued (then `put` refuses, a fault of the reply). Every operation is constant-time but `flush`'s freeing
+    of memory.
     """
 
     MAX_MS = 600_000.0
