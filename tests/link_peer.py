@@ -93,6 +93,8 @@ class Peer:
     def read(self) -> dict[str, Any]:
         """The next text message."""
         opcode, payload = self.read_frame()
+        while opcode == PING:  # whether we still read; this peer does not say
+            opcode, payload = self.read_frame()
         assert opcode == TEXT, (opcode, payload)
         return json.loads(payload)  # type: ignore[no-any-return]
 

@@ -15,6 +15,7 @@ from device_agent.link.downlink import Downlink
 from device_agent.link.endings import Ended, end_of
 from device_agent.link.liveness import TCP_INFO, Liveness
 from device_agent.link.outbox import Outbox
+from device_agent.link.probe import Probe
 from device_agent.link.uplink import Uplink
 from device_agent.link.waiting import Wakeup
 from device_agent.link.wire import Close, Skip, Wire
@@ -56,6 +57,7 @@ class Session:
         self._liveness = liveness
         self._wakeup = wakeup
         self._clock = clock
+        self._probe = Probe(clock())
         self._dropped_at = -DROPS_EVERY_S
         self._mask = select.POLLIN
         self._poller = select.poll()
@@ -93,7 +95,7 @@ class Session:
     def _poll(self) -> bool:
         """Wait for something to do; whether there is something to read."""
         wanted = select.POLLIN
-        if self._wire.pending or self._outbox or self._liveness.blocked:
+        if self._wire.pending or self._liveness.blocked or (self._outbox and not self._probe.holding):
             wanted |= select.POLLOUT
         if wanted != self._mask:
             self._mask = wanted
@@ -145,7 +147,7 @@ class Session:
         """Whether the socket still had room. Audio is taken from the ring only when it has: else it would grow old
         behind the mute latch's back."""
         for _ in range(_TURN_AUDIO):
-            if not self._outbox.audio:
+            if not self._outbox.audio or self._probe.holding:
                 return True
             if not self._room.poll(0):
                 return False
@@ -165,7 +167,8 @@ class Session:
     # ------------------------------------------------------------------------------------ the clock
     def _check(self, now: float) -> None:
         self._liveness.check(now)
-        if self._liveness.received(self._wire.conduit.received, now):
+        received = self._wire.conduit.received
+        if self._liveness.received(received, now) | self._probe.turn(received, self._wire.pongs, now):
             self._wire.ping()
             self._wire.flush()
         if self._liveness.wants_info(now):

@@ -113,6 +113,8 @@ class Wire:
         self._parts = bytearray()
         self._opcode = 0
         self._out: deque[memoryview] = deque()
+        self.pongs = 0
+        """Answers to our WebSocket pings so far."""
         self.more = True
         """There may be more to read than `poll` can know: the upgrade's TLS record may hold the first message."""
 
@@ -155,6 +157,8 @@ class Wire:
                 return
             if frame.opcode == _OP.OPCODE_PING:
                 self._socket.pong(frame.data)
+            elif frame.opcode == _OP.OPCODE_PONG:
+                self.pongs += 1
             elif frame.opcode in (_OP.OPCODE_TEXT, _OP.OPCODE_BINARY, _OP.OPCODE_CONT):
                 yield from self._assemble(frame)
         self.more = True
