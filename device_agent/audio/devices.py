@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ def half_duplex(settings: Audio, name: str) -> bool:
 def _explain(thing: str, error: OSError) -> AudioError:
     """PortAudio's numbers in words, with a remedy."""
     text = {
-        NO_DEVICE: "does not exist: see `device-agent doctor` for the names of the cards",
+        NO_DEVICE: "does not exist any more: plug it in again",
         BAD_RATE: "supports none of the usual sample rates: try another card, or plug:… in ~/.asoundrc",
         BAD_CHANNELS: "supports neither mono nor stereo: try another card",
         DEVICE_BUSY: "is in use by another program: close it (fuser -v /dev/snd/*)",
@@ -99,6 +100,11 @@ class Devices:
     def watch(self, waker: Callable[[], None]) -> None:
         """Have `waker` called when `renewing` becomes true."""
         self._wakers.append(waker)
+
+    def prepare(self) -> None:
+        """Start PortAudio ahead of the first stream, because it takes 40 ms or more. What fails is said at opening."""
+        with self._changed, contextlib.suppress(AudioError, OSError):
+            self._started()
 
     # ------------------------------------------------------------- the thread that will use the stream
     def open_input(self) -> Card:
@@ -196,7 +202,8 @@ class Devices:
         """The one card whose name contains `wanted`, or the system's default."""
         names = [info["name"] for info in self._infos(pa, output)]
         if not names:
-            raise AudioError(f"no {thing}: no sound card offers one; plug one in, or see `device-agent doctor audio`")
+            listing = "aplay -l" if output else "arecord -l"
+            raise AudioError(f"no {thing}: no sound card offers one; plug one in (`{listing}` lists what there is)")
         if not wanted:
             try:
                 return pa.get_default_output_device_info() if output else pa.get_default_input_device_info()

@@ -75,6 +75,8 @@ class StreamWorker(Worker):
         raise NotImplementedError
 
     def run(self) -> None:
+        self.beat("starting", due=False)
+        self._devices.prepare()
         while not self.stopping.is_set():
             if not self._wanted:
                 self.beat("closed", due=False)

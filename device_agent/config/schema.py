@@ -97,7 +97,7 @@ class Audio:
 
     input: str = _opt(
         "",
-        "Microphone: part of its name as `device-agent doctor` shows it; empty means the system's default.",
+        "Microphone: part of its name (one that matches nothing lists them all); empty means the system's default.",
     )
     output: str = _opt("", "Loudspeaker: part of its name; empty means the system's default.")
     period_ms: int = _opt(20, "Capture reads this much at a time; 40 saves CPU for 20 ms more delay.", choices=(20, 40))
@@ -130,7 +130,7 @@ class Panel:
     backend: str = _opt(
         "auto",
         "gpio; mock: pins in memory, for the demo and for tests; none; auto: gpio on a Raspberry Pi "
-        "when a pin is set, else none.",
+        "when a pin is set (anywhere when it is mute_pin), else none.",
         choices=("auto", "gpio", "mock", "none"),
     )
     button_pin: int = _opt(-1, "Push button to ground.", range=(-1, 53))
