@@ -4,39 +4,47 @@ Joint rules, each written once:
 - a *lost* link ends the turn and silences the agent; a normal end lets the farewell sound (`_lost`, `_over`);
 - nothing of the microphone goes out before the metadata, nor while the service makes us wait: it is kept
   (`_may_send`);
+- where the microphone hears the loudspeaker it is not listened to while the agent is audible, unless a person
+  presses (`_deaf`);
 - the microphone is open while a conversation is, and where always-on waits for speech; muted means closed;
-  the loudspeaker stays open until the last sample has sounded (`_use_devices`).
+  the loudspeaker stays open until the last sample has sounded (`_stand`).
+
+What goes on inside the microphone's, the loudspeaker's and the tools' side is in modules of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from device_agent.config.schema import Settings
 from device_agent.core import commands as c
 from device_agent.core import events as e
 from device_agent.core.activation import Activation, Wish
 from device_agent.core.button import Button, Press, Release
-from device_agent.core.ending import Kind, Verdict, classify
-from device_agent.core.gate import FRAME_MS, Gate
+from device_agent.core.calls import Calls
+from device_agent.core.ending import Kind, classify
 from device_agent.core.indicator import Snapshot
 from device_agent.core.initiation import initiation
-from device_agent.core.reply import Reply
+from device_agent.core.microphone import Microphone
 from device_agent.core.retry import GOOD_CONVERSATION_S, Retry
+from device_agent.core.speaker import Speaker
 from device_agent.core.tables import LINK, TURN, Link, Turn
-from device_agent.core.uplink import Uplink
 from device_agent.protocol import messages as m
 
 REPLY_HOLD_S = 0.5  # a reply whose end was not announced is over after this much silence
 THINKING_S = 15.0
-FAREWELL_S = 15.0
+FAREWELL_S = 30.0  # after it hung up the agent may speak for so long
 HANG_UP_S = 1.0
 CLOSING_S = 2.0
-WAKE_S = 2.0  # a press or speech may cut a wait short, this often at most
+PRESS_WAKES_S = 2.0  # a press may cut a wait short, this often at most
+SPEECH_WAKES_S = 10.0
 LATE_S = 0.04  # a microphone frame this late is replaced by silence
+FRAME_S = 0.02
 USER_WAITS_S = 30.0  # after this long without a sign of the user a lost conversation is not taken up again
 END_CALL = "end_call"
+NEVER = float("-inf")
 
 
 class Conversation:
@@ -48,20 +56,19 @@ class Conversation:
     def __init__(self, settings: Settings, rng: Callable[[], float]) -> None:
         self._settings = settings
         self._state = Snapshot()
-        self._conn = 0
-        self._error = ""
-        self._tools: dict[str, bool] = {}
         self._activation = Activation(settings.activation.modes, settings.panel.hold_ms / 1000)
         self._button = Button(settings.panel.debounce_ms / 1000)
-        self._gate = Gate(settings.gate)
-        self._uplink = Uplink()
-        self._reply = Reply()
+        self._microphone = Microphone(settings.gate)
+        self._speaker = Speaker(settings.audio.tail_ms / 1000)
+        self._calls = Calls()
         self._retry = Retry(rng)
         self._half_duplex = settings.audio.echo != "off"
-        self._sounding = self._ending = self._stopped = self._yielded = False
-        self._deaf_until = self._woken_at = self._active_at = float("-inf")
-        self._microphone = self._loudspeaker = False
-        self._shown: c.Indicator | None = None
+        self._conn = 0
+        self._opened = self._stopped = False
+        self._error = ""  # what the service said before it closed
+        self._hang_up_by: float | None = None  # the agent has ended the call: its farewell is over by then
+        self._woken_at = self._active_at = NEVER
+        self._standing: tuple[bool, bool, c.Indicator | None] = (False, False, None)
         self._timers: dict[str, float] = {}
         self._out: list[c.Command] = []
         self._now = 0.0
@@ -78,38 +85,40 @@ class Conversation:
     def handle(self, event: e.Event, now: float) -> list[c.Command]:
         """Take one fact that happened until `now`; timers that were due before it come first."""
         self._now, self._out = now, []
-        for name in sorted((n for n, at in self._timers.items() if at <= now), key=self._timers.__getitem__):
-            if self._timers.pop(name, None) is not None:  # an earlier one may have cancelled it
-                self._timer(name)
-        handler = HANDLERS.get(type(event))
+        kind = type(event)
+        # A dispatcher that is late finds both the timer due and the fact that it was waiting for: the fact counts.
+        self._timers.pop(AWAITED.get(kind, ""), None)
+        for at, name in sorted((at, name) for name, at in self._timers.items() if at <= now):
+            if self._timers.get(name) == at:  # an earlier one may have cancelled or moved it
+                del self._timers[name]
+                TIMERS[name](self)
+        handler = HANDLERS.get(kind)
         if handler is not None:
             handler(self, event)
-        self._use_devices()
-        self._show()
+        self._stand()
         return self._out
 
     # ------------------------------------------------------------------------------- microphone
     def _frame(self, frame: e.Frame) -> None:
-        deaf = self._state.muted or self._deaf
-        changed = self._gate.frame(frame.speech and not deaf)
-        if changed is True:
+        change = self._microphone.hear(frame, self._deaf)
+        if change is True:
             self._speech_began(frame.seq)
-        elif changed is False:
-            self._speech_ended()
-        if self._state.link in (Link.DOWN, Link.CLOSING):
+        elif change is False and self._activation.talking:
+            self._active()
+            self._user_done()
+        link = self._state.link
+        if link is Link.DOWN or link is Link.CLOSING:
             return
-        heard = not deaf and self._activation.talking and (self._gate_passes or self._activation.held)
-        self._uplink.add(frame.seq if heard else None, live=self._may_send)
+        # A wait between two attempts, or for a free place, may be long: only speech is worth keeping then.
+        long_wait = link is Link.BACKOFF or self._state.queued
+        every = self._activation.held or (self._settings.gate.uplink == "open" and not long_wait)
+        self._microphone.keep(frame, self._activation.talking, every, live=self._may_send)
         self._release_uplink()
 
     @property
     def _deaf(self) -> bool:
-        """Half-duplex: the microphone hears the agent, so it is not listened to (unless a press took the turn)."""
-        return self._half_duplex and not self._yielded and (self._sounding or self._now < self._deaf_until)
-
-    @property
-    def _gate_passes(self) -> bool:
-        return self._settings.gate.uplink == "open" or self._gate.open
+        hears_itself = self._half_duplex and not self._activation.held
+        return self._state.muted or (hears_itself and self._speaker.echoes(self._now))
 
     @property
     def _may_send(self) -> bool:
@@ -117,119 +126,129 @@ class Conversation:
 
     def _release_uplink(self) -> None:
         if self._may_send:
-            self._out += self._uplink.release(self._conn)
+            self._out += self._microphone.release(self._conn)
             self._timers["late"] = self._now + self._settings.audio.period_ms / 1000 + LATE_S
 
     def _late(self) -> None:
-        """No frame came: the server still hears time go by."""
         if self._may_send:
-            self._out.append(self._uplink.borrow(self._conn))
-            self._timers["late"] = self._now + FRAME_MS / 1000
+            self._microphone.late(self._now)
+            self._release_uplink()
+            self._timers["late"] = self._now + FRAME_S
 
     def _speech_began(self, seq: int) -> None:
-        self._active()
-        first = max(0, seq - self._settings.gate.preroll_ms // FRAME_MS)
-        if self._state.link is Link.DOWN and self._activation.always_on and not self._state.fault:
-            self._activation.opened_by_itself()
-            self._open()
-            for kept in range(first, seq):
-                self._uplink.add(kept)
-        elif self._state.link is Link.BACKOFF and not self._state.fault:
-            self._wake()
-        elif self._state.link is Link.READY:
+        link = self._state.link
+        if link in (Link.DOWN, Link.CLOSING):
+            if self._activation.always_on and not self._state.fault:
+                self._active()
+                self._activation.opened_by_itself()
+                self._open()
+                self._microphone.preroll(seq, extra=False)
+        elif self._activation.talking:
+            self._active()
+            self._microphone.preroll(seq, extra=True)
+            if link is Link.BACKOFF and not self._opened:  # a server that drops us is not tried at every word
+                self._wake(SPEECH_WAKES_S)
             self._signal_turn("user speaks")
-            if self._settings.gate.uplink == "silence" and self._activation.talking:
-                self._uplink.add_burst(first, seq - 1)
-
-    def _speech_ended(self) -> None:
-        self._active()
-        if self._state.link is Link.READY and self._activation.talking:
-            self._user_done()
 
     def _user_done(self) -> None:
-        self._signal_turn("user done")
-        self._timers["think"] = self._now + THINKING_S
+        if self._signal_turn("user done"):
+            self._timers["think"] = self._now + THINKING_S
 
     # ------------------------------------------------------------------------------- loudspeaker
     def _agent_audio(self, audio: e.AgentAudio) -> None:
-        current = audio.conn == self._conn and self._state.link is Link.READY and not self._state.loudspeaker
-        if not current or not self._reply.wanted(audio.event_id, audio.is_final):
+        if audio.conn != self._conn or self._state.link is not Link.READY or self._state.loudspeaker:
             self._out.append(c.Discard(audio.handle))
             return
-        self._out.append(c.Play(audio.handle))
+        order = self._speaker.judge(audio, self._now)
+        self._out.append(order)
+        if isinstance(order, c.Discard):
+            return
         self._cancel("think")
         if audio.ms > 0:
-            self._sounding, self._yielded = True, False
             self._cancel("hold")
-        elif not self._sounding:
+            self._timers["silent"] = self._speaker.overdue_at
+            if self._hang_up_by is not None:
+                self._timers["hang up"] = max(self._now, self._hang_up_by)
+        elif not self._speaker.sounding:
             self._reply_done()
 
-    def _playback_started(self, _: e.PlaybackStarted) -> None:
-        # The idle event of a flushed reply may come after the next one was queued: so this counts as well.
-        self._sounding = True
+    def _playback_started(self, event: e.PlaybackStarted) -> None:
+        wanted = self._speaker.started(event.event_id, event.t)
+        self._timers["silent"] = max(self._now, self._speaker.overdue_at)
         self._active()
-        if self._state.link is Link.READY:
+        if wanted and self._state.link is Link.READY:
             self._signal_turn("reply")
 
     def _playback_idle(self, idle: e.PlaybackIdle) -> None:
-        self._sounding = False
-        self._deaf_until = max(self._now, idle.t) + self._settings.audio.tail_ms / 1000
+        if self._speaker.idle(idle.t, self._now):
+            self._fell_silent()
+        else:
+            self._timers["silent"] = max(self._now, self._speaker.overdue_at)
+
+    def _fell_silent(self) -> None:
+        self._cancel("silent")
         self._active()
-        if self._ending:
-            self._close("end_call")
-        elif self._state.link is not Link.READY:
+        if self._state.link is not Link.READY:
             self._farewell_over()
-        elif self._state.turn is Turn.SPEAKING:
-            if self._reply.final:
-                self._reply_done()
-            else:
-                self._timers["hold"] = self._now + REPLY_HOLD_S
+        elif self._speaker.reply.final:
+            self._reply_done()
+        elif self._state.turn is Turn.SPEAKING or self._hang_up_by is not None:
+            self._timers["hold"] = self._now + REPLY_HOLD_S
 
     def _reply_done(self) -> None:
         self._cancel("hold")
         self._signal_turn("reply done")
+        if self._hang_up_by is not None:
+            self._close("end_call")
 
     def _farewell_over(self) -> None:
-        self._cancel("farewell")
         self._flush()
         self._signal_turn("over")
 
     def _flush(self) -> None:
-        if self._sounding:
-            self._out.append(c.Flush())
+        self._out += self._speaker.flush()
 
     def _interrupted(self, event_id: int | None) -> None:
-        self._reply.interrupted(event_id, self._sounding)
+        self._speaker.reply.interrupted(event_id)
         self._flush()
         self._cancel("hold")
         self._signal_turn("interrupted")
+        if not self._speaker.sounding:  # it had not begun: no other fact will say that it is over
+            self._reply_done()
+
+    def _overdue(self) -> None:
+        """Playback did not say that the agent is silent, long after it must be: believe the clock."""
+        self._out += self._speaker.lost()
+        self._fell_silent()
 
     # ------------------------------------------------------------------------------- button and mute
     def _edge(self, edge: e.Edge) -> None:
-        self._gesture(self._button.edge(edge.pressed, edge.t))
+        self._gestures(self._button.edge(edge.pressed, edge.t))
 
-    def _gesture(self, gesture: Press | Release | None) -> None:
+    def _gestures(self, gestures: list[Press | Release]) -> None:
         settles = self._button.next_deadline()
         if settles is not None:
-            self._timers["button"] = settles
-        if isinstance(gesture, Press):
+            self._timers["button"] = max(self._now, settles)
+        for gesture in gestures:
             self._active()
-            is_open = self._state.link not in (Link.DOWN, Link.CLOSING, Link.BACKOFF)
-            self._grant(self._activation.pressed(is_open, self._sounding and is_open))
-        elif isinstance(gesture, Release):
-            self._active()
-            self._grant(self._activation.released(gesture.held))
+            if isinstance(gesture, Press):
+                is_open = self._state.link in (Link.OPENING, Link.INITIATING, Link.READY)
+                self._grant(self._activation.pressed(is_open, is_open and self._speaker.sounding))
+            else:
+                self._grant(self._activation.released(gesture.held))
 
     def _grant(self, wish: Wish) -> None:
-        if wish is Wish.OPEN:
-            self._open() if self._state.link is not Link.BACKOFF else self._wake()
+        if wish is Wish.OPEN and self._state.link is Link.BACKOFF:
+            self._wake(PRESS_WAKES_S)
+        elif wish is Wish.OPEN:
+            self._state = replace(self._state, fault="")
+            self._open()
         elif wish is Wish.CLOSE:
             self._close("button")
         elif wish is Wish.TURN_OVER:
             self._user_done()
         elif wish is Wish.INTERRUPT:
-            self._yielded = True
-            self._reply.stopped()
+            self._speaker.stopped()
             self._interrupted(None)
 
     def _mute(self, switch: e.MuteSwitch) -> None:
@@ -237,12 +256,12 @@ class Conversation:
         self._out.append(c.SetMute(switch.muted))
         if switch.muted:
             self._out.append(c.WipeCapture())
-            self._uplink.clear()
-            self._gate.reset()
+            self._microphone.mute()
 
     # ------------------------------------------------------------------------------- link
     def _start(self, _: e.Start) -> None:
         if self._activation.always_on:
+            self._active()
             self._activation.opened_by_itself()
             self._open()
 
@@ -254,21 +273,24 @@ class Conversation:
         if self._stopped or not self._signal_link("open"):
             return
         self._flush()  # the farewell of the one before
-        for timer in ("retry", "farewell"):
-            self._cancel(timer)
+        self._cancel("retry", "closing")
         self._conn += 1
-        self._error, self._tools, self._reply = "", {}, Reply()
+        self._opened, self._error, self._hang_up_by = False, "", None
+        self._calls = Calls(self._conn)
+        self._speaker.connect()
+        self._microphone.connect()
         self._out.append(c.Connect(self._conn))
-        self._active()
 
-    def _wake(self) -> None:
+    def _wake(self, every_s: float) -> None:
         """Cut a wait short, but not as often as somebody presses."""
-        if self._now - self._woken_at >= WAKE_S:
+        if self._now - self._woken_at >= every_s:
             self._woken_at = self._now
+            self._state = replace(self._state, fault="")
             self._open()
 
-    def _opened(self, event: e.LinkOpened) -> None:
+    def _link_opened(self, event: e.LinkOpened) -> None:
         if event.conn == self._conn and self._signal_link("opened"):
+            self._opened = True
             self._out.append(c.Send(self._conn, initiation(self._settings.agent)))
 
     def _metadata(self, _: m.Metadata) -> None:
@@ -276,72 +298,68 @@ class Conversation:
             self._state = replace(self._state, fault="")
             self._timers["good"] = self._now + GOOD_CONVERSATION_S
             self._signal_turn("ready")
-            self._active()
+            self._watch_idle()
             self._release_uplink()
 
     def _queue_status(self, status: m.QueueStatus) -> None:
         self._state = replace(self._state, queued=status.status == "waiting")
+        self._watch_idle()
         self._release_uplink()
 
     def _close(self, reason: str) -> None:
         """End the conversation from here."""
-        if self._state.link in (Link.OPENING, Link.INITIATING, Link.READY):
+        if self._signal_link("close") and self._state.link is Link.CLOSING:
             self._out.append(c.Disconnect(self._conn, reason=reason))
             self._timers["closing"] = self._now + CLOSING_S
-        self._signal_link("close")
         self._over(flush=True)
 
-    def _closed(self) -> None:
-        """The link did not say in time that it closed."""
-        self._signal_link("ended")
-
-    def _ended(self, event: e.LinkEnded) -> None:
+    def _link_ended(self, event: e.LinkEnded) -> None:
         if event.conn != self._conn or self._state.link in (Link.DOWN, Link.BACKOFF):
             return
-        end = event.end if event.end.reason else replace(event.end, reason=self._error)
-        verdict = classify(end)
+        verdict = classify(event.end, self._error)
         self._cancel("closing")
         if verdict.normal or self._state.link is Link.CLOSING:
             self._retry.reset()
             self._signal_link("ended")
-            self._over(flush=end.kind is Kind.LOCAL)
-        else:
-            self._lost(verdict, end.retry_after)
-
-    def _lost(self, verdict: Verdict, retry_after: float | None) -> None:
-        """The conversation, or the attempt at one, failed: try again where somebody waits for it."""
-        self._flush()
-        self._end_turn()
-        user_waits = self._activation.held or self._now - self._active_at < USER_WAITS_S
-        delay = self._retry.delay(verdict, retry_after, user_waits)
-        if verdict.fatal or verdict.group == "security":
-            self._state = replace(self._state, fault=verdict.advice)
+            self._over(flush=event.end.kind is Kind.LOCAL)
+            return
+        fault = verdict.advice if verdict.fatal or verdict.group == "security" else ""
+        self._state = replace(self._state, fault=fault)
+        user_waits = self._user_waits
+        delay = self._retry.delay(verdict, event.end.retry_after, user_waits, self._opened)
         again = self._activation.always_on or (user_waits and not verdict.fatal)
-        if delay is None or not again:
+        self._lost(delay if again else None)
+
+    @property
+    def _user_waits(self) -> bool:
+        here = self._activation.held or self._microphone.speech or self._speaker.sounding
+        return here or self._now - self._active_at < USER_WAITS_S
+
+    def _lost(self, delay: float | None) -> None:
+        """The conversation, or the attempt at one, failed: try again after `delay`, if that makes sense."""
+        if delay is None:
             self._signal_link("ended")
             self._over(flush=True)
-        else:
-            self._signal_link("lost")
-            self._timers["retry"] = self._now + delay
+            return
+        self._signal_link("lost")
+        self._timers["retry"] = self._now + delay
+        self._end_connection()
+        self._flush()
+        self._signal_turn("over")
 
     def _over(self, flush: bool) -> None:
         """No conversation any more. Without `flush` the farewell in hand is played to its end."""
         self._activation.over()
-        self._uplink.clear()
-        self._ending = False
-        self._cancel("retry")
-        self._cancel("idle")
-        if flush or not self._sounding:
-            self._flush()
-            self._end_turn()
-        else:
-            self._timers["farewell"] = self._now + FAREWELL_S
+        self._microphone.forget()
+        self._cancel("retry", "idle")
+        self._end_connection()
+        if flush or not self._speaker.sounding:
+            self._farewell_over()
 
-    def _end_turn(self) -> None:
+    def _end_connection(self) -> None:
+        self._hang_up_by = None
         self._state = replace(self._state, queued=False)
-        for timer in [name for name in self._timers if name in CONNECTION_TIMERS or name.startswith("mcp:")]:
-            self._cancel(timer)
-        self._signal_turn("over")
+        self._cancel(*OF_A_CONNECTION)
 
     # ------------------------------------------------------------------------------- messages and tools
     def _said(self, event: e.ServerSaid) -> None:
@@ -353,35 +371,37 @@ class Conversation:
         self._active()
         self._user_done()
 
-    def _complete(self, _: m.AgentResponseComplete) -> None:
-        self._reply.final = True
-        if "hold" in self._timers:
-            self._reply_done()
+    def _complete(self, complete: m.AgentResponseComplete) -> None:
+        if complete.event_id in (None, self._speaker.reply.event_id):
+            self._speaker.reply.final = True
+            if "hold" in self._timers:
+                self._reply_done()
 
     def _server_error(self, error: m.ServerError) -> None:
         self._error = " ".join(filter(None, (error.error_type, error.message)))
 
-    def _tool_call(self, call: m.ClientToolCall) -> None:
-        if call.tool_call_id not in self._tools:
-            self._tools[call.tool_call_id] = call.expects_response
-            self._out.append(c.RunTool(self._conn, call.tool_call_id, call.tool_name, call.parameters))
-
     def _tool_done(self, done: e.ToolDone) -> None:
-        if done.conn == self._conn and self._state.link is Link.READY and self._tools.get(done.tool_call_id):
-            result = m.ClientToolResult(done.tool_call_id, done.result, done.is_error, done.error_type)
-            self._out.append(c.Send(self._conn, result))
+        if self._state.link is Link.READY:
+            self._out += self._calls.done(done)
 
     def _tool_response(self, response: m.AgentToolResponse) -> None:
-        if response.tool_name == END_CALL:
-            self._ending = True
-            self._timers["hang up"] = self._now + (FAREWELL_S if self._sounding else HANG_UP_S)
+        if response.tool_name == END_CALL and response.is_called and not response.is_error:
+            self._hang_up_by = self._now + FAREWELL_S
+            self._timers["hang up"] = self._now + (FAREWELL_S if self._speaker.sounding else HANG_UP_S)
 
     def _mcp_call(self, call: m.McpToolCall) -> None:
-        timer = f"mcp:{call.tool_call_id}"
-        if call.state == "awaiting_approval":
-            self._timers[timer] = self._now + call.approval_timeout_s
-        else:
-            self._cancel(timer)
+        self._out += self._calls.approval(call, self._now)
+        self._watch_approvals()
+
+    def _refuse(self) -> None:
+        self._out += self._calls.refuse(self._now)
+        self._watch_approvals()
+
+    def _watch_approvals(self) -> None:
+        self._cancel("approval")
+        at = self._calls.next_deadline()
+        if at is not None:
+            self._timers["approval"] = at
 
     # ------------------------------------------------------------------------------- devices
     def _device_up(self, up: e.DeviceUp) -> None:
@@ -397,25 +417,23 @@ class Conversation:
             self._state = replace(self._state, microphone=down.reason)
         else:
             self._state = replace(self._state, loudspeaker=down.reason)
-            self._sounding = False
-            self._reply_done()
+            self._out += self._speaker.lost()
+            self._speaker.reply.final = True  # whatever is missing of it will not be played
+            self._fell_silent()
 
-    def _use_devices(self) -> None:
-        is_open = self._state.link not in (Link.DOWN, Link.CLOSING)
-        microphone = (is_open or self._activation.always_on) and not self._state.muted and not self._stopped
-        loudspeaker = is_open or self._sounding
-        if microphone != self._microphone:
-            self._microphone = microphone
-            self._out.append(c.UseMicrophone(microphone))
-        if loudspeaker != self._loudspeaker:
-            self._loudspeaker = loudspeaker
-            self._out.append(c.UseLoudspeaker(loudspeaker))
-
-    def _show(self) -> None:
-        indicator = self._state.indicator
-        if indicator is not self._shown:
-            self._shown = indicator
-            self._out.append(c.Show(indicator))
+    def _stand(self) -> None:
+        """Orders that hold until the next of their kind are given when they change."""
+        state = self._state
+        is_open = state.link in (Link.OPENING, Link.INITIATING, Link.READY)
+        listens = is_open or state.link is Link.BACKOFF or self._activation.always_on
+        microphone = listens and not (state.muted or state.fault or self._stopped)
+        standing = (microphone, is_open or self._speaker.sounding, state.indicator)
+        if standing == self._standing:
+            return
+        before, self._standing = self._standing, standing
+        for order, old, new in zip((c.UseMicrophone, c.UseLoudspeaker, c.Show), before, standing, strict=True):
+            if old != new:
+                self._out.append(order(new))
 
     # ------------------------------------------------------------------------------- state and time
     def _signal_link(self, signal: str) -> bool:
@@ -424,45 +442,47 @@ class Conversation:
             self._state = replace(self._state, link=link)
         return link is not None
 
-    def _signal_turn(self, signal: str) -> None:
+    def _signal_turn(self, signal: str) -> bool:
         turn = TURN.get((self._state.turn, signal))
         if turn is not None:
             self._state = replace(self._state, turn=turn)
+        return turn is not None
 
     def _active(self) -> None:
         """The user, or the agent's voice, was there just now."""
         self._active_at = self._now
-        if self._settings.session.idle_close_s and self._state.link is not Link.DOWN:
+        self._watch_idle()
+
+    def _watch_idle(self) -> None:
+        if self._settings.session.idle_close_s and self._state.link in (Link.INITIATING, Link.READY, Link.BACKOFF):
             self._timers["idle"] = self._now + self._settings.session.idle_close_s
 
     def _idle(self) -> None:
-        if self._gate.open or self._sounding or self._activation.held:
-            self._active()
+        talks = self._activation.held or (self._microphone.speech and self._activation.talking)
+        if talks or self._speaker.sounding or self._state.queued:
+            self._watch_idle()
         elif not (self._activation.always_on and self._state.link is Link.BACKOFF):
             self._close("idle")
 
-    def _cancel(self, timer: str) -> None:
-        self._timers.pop(timer, None)
-
-    def _timer(self, name: str) -> None:
-        if name.startswith("mcp:"):
-            self._out.append(c.Send(self._conn, m.McpToolApprovalResult(name[4:], is_approved=False)))
-        else:
-            TIMERS[name](self)
+    def _cancel(self, *timers: str) -> None:
+        for timer in timers:
+            self._timers.pop(timer, None)
 
 
-CONNECTION_TIMERS = ("think", "hold", "late", "good", "hang up")
+AWAITED: dict[type, str] = {e.Frame: "late", e.Edge: "button", e.PlaybackIdle: "silent"}
+OF_A_CONNECTION = ("think", "hold", "late", "good", "hang up", "approval")
 
-TIMERS: dict[str, Callable[[Conversation], None]] = {
-    "button": lambda self: self._gesture(self._button.tick(self._now)),
-    "closing": Conversation._closed,
-    "farewell": Conversation._farewell_over,
+TIMERS: dict[str, Callable[[Conversation], Any]] = {
+    "approval": Conversation._refuse,
+    "button": lambda self: self._gestures(self._button.tick(self._now)),
+    "closing": lambda self: self._signal_link("ended"),
     "good": lambda self: self._retry.reset(),
     "hang up": lambda self: self._close("end_call"),
     "hold": Conversation._reply_done,
     "idle": Conversation._idle,
     "late": Conversation._late,
     "retry": Conversation._open,
+    "silent": Conversation._overdue,
     "think": lambda self: self._signal_turn("no reply"),
 }
 
@@ -474,8 +494,8 @@ HANDLERS: dict[type, Callable[..., None]] = {
     e.PlaybackIdle: Conversation._playback_idle,
     e.Edge: Conversation._edge,
     e.MuteSwitch: Conversation._mute,
-    e.LinkOpened: Conversation._opened,
-    e.LinkEnded: Conversation._ended,
+    e.LinkOpened: Conversation._link_opened,
+    e.LinkEnded: Conversation._link_ended,
     e.ServerSaid: Conversation._said,
     e.AgentAudio: Conversation._agent_audio,
     e.ToolDone: Conversation._tool_done,
@@ -490,7 +510,7 @@ MESSAGES: dict[type, Callable[..., None]] = {
     m.AgentResponseComplete: Conversation._complete,
     m.Interruption: lambda self, said: self._interrupted(said.event_id),
     m.ServerError: Conversation._server_error,
-    m.ClientToolCall: Conversation._tool_call,
+    m.ClientToolCall: lambda self, call: self._out.extend(self._calls.run(call)),
     m.AgentToolResponse: Conversation._tool_response,
     m.McpToolCall: Conversation._mcp_call,
 }

@@ -82,37 +82,41 @@ SECURITY = Verdict(
     "security", "the server's certificate is not trusted: check server.url, server.ca_file and the network"
 )
 
-# Text that decides whatever the code. Lower case; the first one found counts.
+# Text that decides whatever the code. Lower case, blanks for underscores; the first one found counts.
 REASONS: tuple[tuple[str, Verdict], ...] = (
     ("quota", QUOTA),
-    ("invalid_api_key", KEY),
+    ("invalid api key", KEY),
     ("misconfigured", MISCONFIGURED),
     ("override", OVERRIDE),
     ("dynamic variable", VARIABLE),
     ("too many concurrent", CAPACITY),
-    ("too_many_concurrent", CAPACITY),
+    ("max duration exceeded", NORMAL),
 )
 CLOSES = {1000: NORMAL, 1008: POLICY, 3000: POLICY, 3008: CAPACITY, 4300: CAPACITY}
 STATUSES = {401: KEY, 403: KEY, 404: AGENT, 400: REFUSED, 422: REFUSED, 408: TRANSIENT, 429: TRANSIENT}
 NOT_YET_VALID = 9
 
 
-def classify(end: End) -> Verdict:
-    """What `end` means for the next attempt. Anything unknown is transient."""
+def classify(end: End, said: str = "") -> Verdict:
+    """What `end` means for the next attempt. Anything unknown is transient.
+
+    `said` is what the service wrote in an error message before; it counts where the end itself is the peer's doing.
+    """
     if end.kind is Kind.LOCAL:
         return NORMAL
     if end.kind is Kind.SETUP:
         return Verdict(SETUP.group, end.reason, fixed_s=SETUP.fixed_s)
-    if end.kind in (Kind.DNS, Kind.NETWORK, Kind.TIMEOUT):
-        return NETWORK
     if end.kind is Kind.TLS:
         return CLOCK if end.code == NOT_YET_VALID else SECURITY
-    if end.kind is Kind.PROTOCOL:
-        return TRANSIENT
-    reason = end.reason.lower()
+    reason = end.reason if end.kind in (Kind.CLOSE, Kind.HTTP) else ""  # the others are our own words
+    words = f"{reason} {said}".lower().replace("_", " ")
     for text, verdict in REASONS:
-        if text in reason:
+        if text in words:
             return verdict
+    if end.kind in (Kind.DNS, Kind.NETWORK, Kind.TIMEOUT):
+        return NETWORK
     if end.kind is Kind.CLOSE:
         return CLOSES.get(end.code, TRANSIENT)
-    return STATUSES.get(end.code, REFUSED if end.code < 400 else TRANSIENT)
+    if end.kind is Kind.HTTP:
+        return REFUSED if 300 <= end.code < 400 else STATUSES.get(end.code, TRANSIENT)
+    return TRANSIENT

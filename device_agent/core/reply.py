@@ -16,26 +16,30 @@ class Reply:
         """The reply that was queued last."""
         self.final = False
         """Whether its end was announced."""
+        self._in_hand: set[int] = set()
         self._stale_below = 0
-        self._stale_id: int | None = None
+        self._stale: frozenset[int] = frozenset()
 
     def wanted(self, event_id: int | None, is_final: bool) -> bool:
         """Whether to play a chunk; it then is the reply in hand."""
-        if event_id is not None and (event_id < self._stale_below or event_id == self._stale_id):
-            return False
+        if event_id is not None:
+            if event_id < self._stale_below or event_id in self._stale:
+                return False
+            self._in_hand.add(event_id)
         self.event_id, self.final = event_id, is_final
         return True
 
-    def interrupted(self, event_id: int | None, in_hand: bool) -> None:
-        """The server says so. `in_hand`: a reply is playing or queued at this moment."""
-        if event_id is None:
-            return
-        self._stale_below = max(self._stale_below, event_id)
-        if in_hand and self.event_id == event_id:
-            self._stale_id = event_id
+    def silent(self) -> None:
+        """Nothing is in hand any more: all was played or flushed."""
+        self._in_hand.clear()
+
+    def interrupted(self, event_id: int | None) -> None:
+        """The server says so: stale is what came before, and this id too if it is playing or queued now."""
+        if event_id is not None:
+            self._stale_below = max(self._stale_below, event_id)
+            self._stale = frozenset(self._in_hand & {event_id}) or self._stale
 
     def stopped(self) -> None:
-        """The user stopped it here (there is no message for that): nothing more of this reply."""
-        if self.event_id is not None:
-            self._stale_below = max(self._stale_below, self.event_id)
-            self._stale_id = self.event_id
+        """The user stopped it here (there is no message for that): nothing more of what is in hand."""
+        self._stale = frozenset(self._in_hand)
+        self._stale_below = max(self._stale_below, *self._stale, 0)

@@ -44,6 +44,7 @@ LINK: dict[tuple[Link, str], Link] = {
     (Link.BACKOFF, "open"): Link.OPENING,
     (Link.BACKOFF, "close"): Link.DOWN,
     (Link.CLOSING, "ended"): Link.DOWN,
+    (Link.CLOSING, "open"): Link.OPENING,
 }
 
 TURN: dict[tuple[Turn, str], Turn] = {
@@ -53,6 +54,7 @@ TURN: dict[tuple[Turn, str], Turn] = {
     (Turn.THINKING, "reply"): Turn.SPEAKING,
     (Turn.THINKING, "user speaks"): Turn.LISTENING,
     (Turn.THINKING, "no reply"): Turn.LISTENING,
+    (Turn.THINKING, "interrupted"): Turn.LISTENING,
     (Turn.SPEAKING, "reply done"): Turn.LISTENING,
     (Turn.SPEAKING, "interrupted"): Turn.LISTENING,
     (Turn.LISTENING, "over"): Turn.IDLE,

@@ -17,42 +17,36 @@ class Uplink:
     `release` is called once per captured frame and lets out up to four slots: so what was kept while connecting
     goes first, at four times real time, and live frames follow behind it.
 
-    `borrowed` counts slots that were sent in addition to real time (silence in place of a late frame, a burst of
-    pre-roll): as many silent slots are left out afterwards, so that the server's clock of received audio stays
-    with ours.
+    `borrowed` counts slots that go out in addition to real time (silence in place of a frame that came after all,
+    a burst of pre-roll): as many silent slots are left out afterwards, so that the server's clock of received
+    audio stays with ours.
     """
 
     def __init__(self) -> None:
         self._slots: deque[int | None] = deque()
-        self._borrowed = 0
         self._silent = 0
+        self.borrowed = 0
         self.dropped = 0
 
-    def add(self, slot: int | None, live: bool = True) -> None:
+    def add(self, slot: int | None, live: bool) -> None:
         """Queue a slot; beyond 8 s the oldest makes room and is counted in `dropped`.
 
-        Until it goes out `live`, silence is kept only as long as the server needs to hear the end of a turn:
-        a long wait for the connection must not push the words out.
+        Until it goes out `live`, silence is kept only behind words, and only as long as the server needs to hear the
+        end of a turn: a long wait for the connection must not push the words out.
         """
-        self._silent = self._silent + 1 if slot is None else 0
-        if slot is None and (self._borrowed or (not live and self._silent > TAIL_FRAMES)):
-            self._borrowed -= self._borrowed > 0
+        if slot is not None:
+            self._silent = 0
+        elif self.borrowed:
+            self.borrowed -= 1
             return
+        else:
+            self._silent += 1
+            if not live and (self._silent > TAIL_FRAMES or not self._slots):
+                return
         if len(self._slots) >= KEPT_FRAMES:
             self._slots.popleft()
             self.dropped += 1
         self._slots.append(slot)
-
-    def add_burst(self, first: int, last: int) -> None:
-        """Queue the frames of a pre-roll in addition to real time."""
-        for seq in range(first, last + 1):
-            self.add(seq)
-        self._borrowed += last + 1 - first
-
-    def borrow(self, conn: int) -> SendSilence:
-        """Silence at once in place of a frame that is late; a silent one will be left out for it."""
-        self._borrowed += 1
-        return SendSilence(conn)
 
     def release(self, conn: int) -> list[SendFrames | SendSilence]:
         """Up to four slots as orders, runs joined."""
@@ -74,4 +68,4 @@ class Uplink:
     def clear(self) -> None:
         """Forget what was kept: a conversation ended, or the device was muted."""
         self._slots.clear()
-        self._borrowed = 0
+        self.borrowed = 0
