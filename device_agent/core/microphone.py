@@ -1,23 +1,38 @@
-"""The microphone's side: whether somebody speaks, and what of it goes out (the gate and the uplink together)."""
+"""The microphone's side of a conversation: whether somebody speaks, and what of it goes out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from device_agent.config import schema
-from device_agent.core.commands import SendFrames, SendSilence
+from device_agent.config.schema import Settings
+from device_agent.core.activation import Activation
 from device_agent.core.events import Frame
 from device_agent.core.gate import FRAME_MS, Gate
+from device_agent.core.speaker import Speaker
+from device_agent.core.state import State
+from device_agent.core.tables import Link
 from device_agent.core.uplink import Uplink
+
+LATE_S = 0.04  # a frame this late is replaced by silence
+FRAME_S = FRAME_MS / 1000
 
 
 class Microphone:
-    """Takes each captured frame twice: `hear` judges it, `keep` puts it, or silence in its place, on its way."""
+    """Takes each captured frame twice: `hear` judges it, `keep` puts it, or silence in its place, on its way.
 
-    def __init__(self, gate: schema.Gate) -> None:
-        self._gate = Gate(gate)
+    Nothing goes out before the metadata, nor while the service makes us wait: it is kept (`_may_send`). Where the
+    microphone hears the loudspeaker it is not listened to while the agent is audible, unless a person presses
+    (`_is_deaf`).
+    """
+
+    def __init__(self, settings: Settings, state: State, activation: Activation, speaker: Speaker) -> None:
+        self.half_duplex = settings.audio.echo != "off"
+        self._state = state
+        self._activation = activation
+        self._speaker = speaker
+        self._gate = Gate(settings.gate)
         self._uplink = Uplink()
-        self._preroll = gate.preroll_ms // FRAME_MS
+        self._open = settings.gate.uplink == "open"
+        self._preroll = settings.gate.preroll_ms // FRAME_MS
+        self._late_s = settings.audio.period_ms / 1000 + LATE_S
         self._deaf = False
         self._fresh = 0  # the first frame that a pre-roll may hold: after what was sent or must not be heard
         self._filled = 0  # silence sent since the last frame, because the next did not come
@@ -28,12 +43,12 @@ class Microphone:
         """Whether somebody speaks now."""
         return self._gate.open
 
-    def hear(self, frame: Frame, deaf: bool) -> bool | None:
-        """True: somebody begins to speak; False: they have ended. `deaf` frames count as quiet and stay unheard."""
-        self._deaf = deaf
-        if deaf:
+    def hear(self, frame: Frame) -> bool | None:
+        """True: somebody begins to speak; False: they have ended; None: no change."""
+        self._deaf = self._is_deaf
+        if self._deaf:
             self._fresh = frame.seq + 1
-        return self._gate.frame(frame.speech and not deaf)
+        return self._gate.frame(frame.speech and not self._deaf)
 
     def preroll(self, seq: int, extra: bool) -> None:
         """Add what was heard just before frame `seq`; `extra`: silence has gone out in its place already."""
@@ -41,30 +56,39 @@ class Microphone:
             self._uplink.add(earlier, live=True)
             self._uplink.borrowed += extra
 
-    def keep(self, frame: Frame, talking: bool, every: bool, live: bool) -> None:
-        """Queue the frame if the user is `talking` to the agent and it is speech (or `every` frame is wanted)."""
+    def keep(self, frame: Frame) -> None:
+        """Queue the frame if it is meant for the agent, silence otherwise, and send what is due."""
         if self._filled:
             self._repay(frame.t)
-        heard = talking and not self._deaf and (every or self._gate.open)
+        # A wait between two attempts, or for a free place, may be long: only speech is worth keeping then.
+        every = self._open and self._state.link is not Link.BACKOFF and not self._state.snapshot.queued
+        passes = every or self._activation.held or self._gate.open
+        heard = passes and self._activation.talking and not self._deaf
         if heard:
             self._fresh = frame.seq + 1
-        self._uplink.add(frame.seq if heard else None, live)
+        self._uplink.add(frame.seq if heard else None, live=self._may_send)
+        self.release()
 
-    def late(self, now: float) -> None:
+    def release(self) -> None:
+        """Send what is due, if it may go out now."""
+        if self._may_send:
+            self._state.orders += self._uplink.release(self._state.conn)
+            self._state.after("late", self._late_s)
+
+    def late(self) -> None:
         """No frame came in time: the server still hears time go by."""
-        self._filled += 1
-        self._filled_at = now
-        self._uplink.add(None, live=True)
-
-    def release(self, conn: int) -> Sequence[SendFrames | SendSilence]:
-        """What is due now."""
-        return self._uplink.release(conn)
+        if self._may_send:
+            self._filled += 1
+            self._filled_at = self._state.now
+            self._uplink.add(None, live=True)
+            self.release()
+            self._state.after("late", FRAME_S)
 
     def connect(self) -> None:
         """Another server, which has heard nothing yet: no debts."""
         self._uplink.borrowed = self._filled = 0
 
-    def forget(self) -> None:
+    def disconnect(self) -> None:
         """The conversation is over: nothing is on its way any more."""
         self._uplink.clear()
 
@@ -72,6 +96,15 @@ class Microphone:
         """Forget all that was heard."""
         self._uplink.clear()
         self._gate.reset()
+
+    @property
+    def _is_deaf(self) -> bool:
+        hears_itself = self.half_duplex and not self._activation.held
+        return self._state.snapshot.muted or (hears_itself and self._speaker.echoes)
+
+    @property
+    def _may_send(self) -> bool:
+        return self._state.link is Link.READY and not self._state.snapshot.queued
 
     def _repay(self, t: float) -> None:
         """A frame came after a gap that silence has filled: is it one of those that were missed, or a later one?"""

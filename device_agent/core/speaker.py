@@ -1,99 +1,150 @@
-"""The loudspeaker's side: which reply is wanted, and whether the agent can be heard now."""
+"""The loudspeaker's side of a conversation: the agent's audio, its interruption, the end of its turn and of a call."""
 
 from __future__ import annotations
 
-from device_agent.core.commands import Discard, Flush, Play
-from device_agent.core.events import AgentAudio
-from device_agent.core.reply import Reply
+from collections.abc import Callable
 
-OVERDUE_S = 2.0  # a reply that has not ended so long after it should have never will
+from device_agent.core import commands as c
+from device_agent.core import events as e
+from device_agent.core.sounding import Sounding
+from device_agent.core.state import State
+from device_agent.core.tables import Link, Turn
+from device_agent.protocol import messages as m
+
+REPLY_HOLD_S = 0.5  # a reply whose end was not announced is over after this much silence
+FAREWELL_S = 30.0  # after it hung up the agent may speak for so long
+HANG_UP_S = 1.0  # … and begin so late
+END_CALL = "end_call"
 
 
 class Speaker:
-    """Follows agent audio from its arrival until it has sounded.
+    """`close` ends the conversation; it is called when the agent has hung up and its farewell has sounded."""
 
-    Orders and facts cross each other on their way between two threads, so it is never asked "what was the last
-    fact?" but "what is queued and has not begun?" and "what has begun and not ended?".
-    """
-
-    def __init__(self, tail_s: float) -> None:
-        self.reply = Reply()
-        self._tail_s = tail_s
-        self._queued = False
-        self._audible = False
-        self._audible_id: int | None = None
-        self._yielded = self._cut = False
-        self._played_at = self._echo_until = self._ends = float("-inf")
-        self._total_s = 0.0
+    def __init__(self, state: State, tail_s: float, close: Callable[[str], None]) -> None:
+        self._state = state
+        self._sounding = Sounding(tail_s)
+        self._close = close
+        self._hang_up_by: float | None = None  # the agent has ended the call: its farewell is over by then
 
     @property
     def sounding(self) -> bool:
         """Whether agent audio is audible or about to be."""
-        return self._queued or self._audible
+        return self._sounding.now
 
     @property
-    def overdue_at(self) -> float:
-        """When `sounding` must have ended, if nothing was lost between the threads."""
-        return self._ends + OVERDUE_S
-
-    def echoes(self, now: float) -> bool:
-        """Half-duplex: the microphone hears the agent, and the user has not taken the turn by a press."""
-        return not self._yielded and (self._queued or self._audible or now < self._echo_until)
+    def echoes(self) -> bool:
+        """Whether the microphone hears the agent, as far as the loudspeaker knows."""
+        return self._sounding.echoes(self._state.now)
 
     def connect(self) -> None:
-        """Ids begin anew with each conversation."""
-        self.reply = Reply()
+        """Ids begin anew with each conversation; the farewell of the one before has no place in it."""
+        self.flush()
+        self._sounding.connect()
 
-    def judge(self, audio: AgentAudio, now: float) -> Play | Discard:
-        """Whether this piece is played."""
-        if not self.reply.wanted(audio.event_id, audio.is_final):
-            return Discard(audio.handle)
+    def disconnect(self) -> None:
+        """There will be no more audio."""
+        self._hang_up_by = None
+
+    # ------------------------------------------------------------------------------- what comes from the agent
+    def agent_audio(self, audio: e.AgentAudio) -> None:
+        """Play it or throw it away."""
+        state = self._state
+        if audio.conn != state.conn or state.link is not Link.READY or state.snapshot.loudspeaker:
+            state.orders.append(c.Discard(audio.handle))
+            return
+        order = self._sounding.judge(audio, state.now)
+        state.orders.append(order)
+        if isinstance(order, c.Discard):
+            return
+        state.cancel("think")
         if audio.ms > 0:
-            self._queued = self._queued or not self._audible or audio.event_id != self._audible_id
-            self._yielded = self._cut = False
-            self._played_at = now
-            self._total_s += audio.ms / 1000
-            self._ends = max(self._ends, now) + audio.ms / 1000
-        return Play(audio.handle)
+            state.cancel("hold")
+            self._watch()
+            if self._hang_up_by is not None:
+                state.after("hang up", self._hang_up_by - state.now)
+        elif not self.sounding:
+            self.reply_done()
 
-    def started(self, event_id: int | None, t: float) -> bool:
-        """A reply has begun to sound. False if it was flushed before this became known."""
-        wanted = self.sounding
-        self._audible, self._audible_id = True, event_id
-        if event_id == self.reply.event_id:
-            self._queued = False  # nothing was queued behind it
-        self._ends = max(self._ends, t + self._total_s)
-        return wanted
-
-    def idle(self, t: float, now: float) -> bool:
-        """The last sample in hand was inaudible at `t`. False if more has been queued since."""
-        self._audible = False
-        self._echo_until = max(t, now) + self._tail_s
-        # A chunk that was queued after that look will begin on its own.
-        self._queued = self._queued or t < self._played_at
-        if not self._queued:
-            self._silent()
-        return not self._queued
-
-    def flush(self) -> list[Flush]:
-        """Silence the agent. What is audible stays so until `idle` says otherwise."""
-        orders = [Flush()] if self.sounding and not self._cut else []
-        self._queued, self._cut = False, True
-        self._silent()
-        return orders
-
-    def lost(self) -> list[Flush]:
-        """The loudspeaker is gone, or the playback's facts are: nothing is audible, and nothing must sound later."""
-        orders = self.flush()
-        self._audible = False
-        return orders
+    def interrupted(self, event_id: int | None) -> None:
+        """The server heard the user speak over the agent, or something else that made it stop."""
+        self._sounding.reply.interrupted(event_id)
+        self._cut()
 
     def stopped(self) -> None:
-        """The user took the turn by a press: nothing more of this reply, and the microphone is heard at once."""
-        self.reply.stopped()
-        self._yielded = True
+        """The user stopped the agent by a press."""
+        self._sounding.stopped()
+        self._cut()
 
-    def _silent(self) -> None:
-        self.reply.silent()
-        self._played_at = self._ends = float("-inf")
-        self._total_s = 0.0
+    def complete(self, complete: m.AgentResponseComplete) -> None:
+        """There is no more of this reply."""
+        reply = self._sounding.reply
+        if complete.event_id in (None, reply.event_id):
+            reply.final = True
+            if "hold" in self._state.timers:
+                self.reply_done()
+
+    def tool_response(self, response: m.AgentToolResponse) -> None:
+        """A tool ran on the server: the one that hangs up lets the farewell sound first."""
+        if response.tool_name == END_CALL and response.is_called and not response.is_error:
+            self._hang_up_by = self._state.now + FAREWELL_S
+            self._state.after("hang up", FAREWELL_S if self.sounding else HANG_UP_S)
+
+    # ------------------------------------------------------------------------------- what comes from playback
+    def started(self, event: e.PlaybackStarted) -> None:
+        """A reply becomes audible."""
+        wanted = self._sounding.started(event.event_id, event.t)
+        self._watch()
+        self._state.active()
+        if wanted and self._state.link is Link.READY:
+            self._state.turn_signal("reply")
+
+    def idle(self, idle: e.PlaybackIdle) -> None:
+        """All that was in hand has sounded, or was flushed."""
+        if self._sounding.idle(idle.t, self._state.now):
+            self._fell_silent()
+        else:
+            self._watch()
+
+    def lost(self) -> None:
+        """The loudspeaker is gone: what is left of the reply will not be played."""
+        self._state.orders += self._sounding.lost()
+        self._sounding.reply.final = True
+        self._fell_silent()
+
+    def overdue(self) -> None:
+        """Playback did not say that the agent is silent, long after it must be: believe the clock."""
+        self._state.orders += self._sounding.lost()
+        self._fell_silent()
+
+    def flush(self) -> None:
+        """Silence the agent."""
+        self._state.orders += self._sounding.flush()
+
+    def reply_done(self) -> None:
+        """The agent's turn is over."""
+        self._state.cancel("hold")
+        self._state.turn_signal("reply done")
+        if self._hang_up_by is not None:
+            self._close("end_call")
+
+    # ------------------------------------------------------------------------------- inside
+    def _cut(self) -> None:
+        self.flush()
+        self._state.cancel("hold")
+        self._state.turn_signal("interrupted")
+        if not self.sounding:  # it had not begun: no other fact will say that it is over
+            self.reply_done()
+
+    def _watch(self) -> None:
+        self._state.after("silent", self._sounding.overdue_at - self._state.now)
+
+    def _fell_silent(self) -> None:
+        state = self._state
+        state.cancel("silent")
+        state.active()
+        if state.link is not Link.READY:
+            state.turn_signal("over")  # that was the farewell
+        elif self._sounding.reply.final:
+            self.reply_done()
+        elif state.snapshot.turn is Turn.SPEAKING or self._hang_up_by is not None:
+            state.after("hold", REPLY_HOLD_S)
