@@ -1,0 +1,1 @@
+"""Programs that others wrote, unmodified, hold a conversation with the simulator."""
