@@ -43,6 +43,8 @@ class WorkerFailed:
 
 @dataclass(frozen=True, slots=True)
 class Signalled:
+    """SIGTERM or SIGINT came."""
+
     number: int
 
 

@@ -18,7 +18,8 @@ MODULE_LINES = 400
 FUNCTION_LINES = 60
 
 LOCKS = {"Lock", "RLock", "Condition"}
-LOCK_OWNERS = {"runtime/mailbox.py", "runtime/ring.py"}
+# The mailbox needs none (a SimpleQueue). PortAudio's own list of streams has none, and needs one.
+LOCK_OWNERS = {"runtime/ring.py", "audio/devices.py"}
 
 IMPORT_OWNERS = {
     "cattrs": {"config/convert.py", "tools/arguments.py"},

@@ -49,7 +49,9 @@ def test_version_and_help_import_no_command() -> None:
     for option, expected in (("--version", f"device-agent {__version__}"), ("--help", "usage: device-agent")):
         done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, timeout=20)
         assert done.stdout.startswith(expected)
-        assert done.stdout.splitlines()[-1] == "device_agent.cli device_agent.errors device_agent.__main__"
+        assert done.stdout.splitlines()[-1] == (
+            "device_agent.version device_agent.cli device_agent.errors device_agent.__main__"
+        )
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,6 +106,8 @@ def test_config_check_mentions_a_missing_agent(file: Path, capsys: pytest.Captur
 def test_a_reader_that_goes_away_is_no_error(file: Path) -> None:
     """`device-agent config show | true` ends quietly."""
     file.write_text(f"[agent]\nprompt = '{100_000 * 'x'}'\n")  # more than a pipe holds
-    command = f"{sys.executable} -m device_agent config show --config {file} | true; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=20)
+    command = '"$0" -m device_agent config show --config "$1" | true; exit ${PIPESTATUS[0]}'
+    done = subprocess.run(
+        ["bash", "-c", command, sys.executable, str(file)], capture_output=True, text=True, timeout=20
+    )
     assert (done.returncode, done.stderr) == (141, "")

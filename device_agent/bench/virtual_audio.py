@@ -104,6 +104,10 @@ class VirtualCards:
                 self._directory = None
 
     def _server_answers(self) -> bool:
+        # The socket is looked for first, because pactl leaves files in the user's home.
+        runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+        if not os.environ.get("PULSE_SERVER") and not Path(runtime, "pulse", "native").exists():
+            return False
         try:
             _run("pactl", "info", environ={"PULSE_CLIENTCONFIG": os.devnull})
         except AudioError:

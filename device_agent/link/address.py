@@ -16,6 +16,8 @@ _PATH = "/v1/convai/conversation"
 
 
 class SecretStore(Protocol):
+    """What the link needs of `config.secrets.Secrets`."""
+
     def api_key(self) -> str | None: ...
 
     def broker_token(self) -> str | None: ...

@@ -72,6 +72,7 @@ def integer_or_text(value: Json) -> int | str:
 
 
 def boolean(value: Json) -> bool:
+    """True or false, and no number that could pass for one."""
     if not isinstance(value, bool):
         raise Refused("wrong_type")
     return value

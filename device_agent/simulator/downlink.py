@@ -19,6 +19,8 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Close:
+    """A close frame to be sent."""
+
     code: int
     reason: str
 

@@ -14,6 +14,7 @@ def rate(name: str) -> int:
 
 
 def sample_bytes(name: str) -> int:
+    """Bytes per sample of a wire format."""
     return 1 if name.startswith("ulaw") else 2
 
 

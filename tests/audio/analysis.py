@@ -1,4 +1,4 @@
-"""Measures recordings: where a known signal is, what is missing of it, clicks, levels. Pure Python."""
+"""Measures recordings: where a known signal is, what is missing of it, clicks, levels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 import random
 from dataclasses import dataclass
 from operator import mul
+
+import numpy as np
 
 Samples = array.array  # of "h"
 
@@ -52,17 +54,28 @@ def likeness(recorded: Samples, at: int, block: Samples) -> float:
     """Correlation −1 … 1 of `block` with the recording at place `at`."""
     if at < 0 or at + len(block) > len(recorded):
         return 0.0
-    piece = recorded[at : at + len(block)]
-    power = sum(map(mul, piece, piece)) * sum(map(mul, block, block))
-    return sum(map(mul, piece, block)) / math.sqrt(power) if power else 0.0
+    piece, wanted = floats(recorded[at : at + len(block)]), floats(block)
+    power = float(piece @ piece) * float(wanted @ wanted)
+    return float(piece @ wanted) / math.sqrt(power) if power else 0.0
 
 
 def find(recorded: Samples, block: Samples, first: int, end: int) -> int | None:
     """The place between `first` and `end` where `block` is; None if it is nowhere."""
-    step, head = 2, block[:320]  # the signal is smooth and unique: a third of it at every second place will do
-    best = max(range(max(0, first), max(first + 1, end), step), key=lambda at: likeness(recorded, at, head))
-    best = max(range(best - step, best + step + 1), key=lambda at: likeness(recorded, at, block))
+    first = max(0, first)
+    piece, wanted = floats(recorded[first : end + len(block)]), floats(block)
+    if len(piece) < len(wanted):
+        return None
+    size = 1 << (len(piece) + len(wanted)).bit_length()
+    products = np.fft.irfft(np.fft.rfft(piece, size) * np.conj(np.fft.rfft(wanted, size)), size)
+    places = len(piece) - len(wanted) + 1
+    sums = np.concatenate(([0.0], np.cumsum(piece * piece)))
+    energy = sums[len(wanted) : len(wanted) + places] - sums[:places]
+    best = first + int(np.argmax(products[:places] / np.sqrt(energy + 1.0)))
     return best if likeness(recorded, best, block) > 0.7 else None
+
+
+def floats(samples: Samples) -> np.ndarray:
+    return np.frombuffer(samples, dtype="<i2").astype(float)
 
 
 def onset(recorded: Samples, threshold: int = 100) -> int | None:
