@@ -233,6 +233,8 @@ class Conversation:
             return
         self._state.link_signal("lost")
         self._state.after("retry", delay)
+        if "idle" not in self._state.timers:  # the first attempt failed: from now on the user's patience counts
+            self._state.watch_idle()
         self._disconnect(flush=True)
 
     def _over(self, flush: bool) -> None:
@@ -256,8 +258,8 @@ class Conversation:
         talks = self._activation.held or (self._microphone.speech and self._activation.talking)
         if talks or self._speaker.sounding or state.snapshot.queued:
             state.watch_idle()
-        elif not (self._activation.always_on and state.link is Link.BACKOFF):
-            self._close("idle")
+        elif state.link is Link.READY or (state.link is Link.BACKOFF and not self._activation.always_on):
+            self._close("idle")  # an attempt that goes on has deadlines of its own
 
     # ------------------------------------------------------------------------------- messages
     def _said(self, event: e.ServerSaid) -> None:
