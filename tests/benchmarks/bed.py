@@ -230,17 +230,21 @@ class Bed:
             Recorder(self.cards) as speaker,
             Recorder(self.cards, self.cards.microphone) as room,
             Microphone(self.cards) as microphone,
+            (Path(home) / "complaints").open("w+") as complaints,
         ):
             prefix = ("taskset", "-c", str(core)) if core is not None else ()
             environ = {**os.environ, **self.cards.environ}
             started = monotonic()
             popen = subprocess.Popen(
                 (*prefix, *client.command(server, Path(home))),
-                env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                env=environ, stdout=subprocess.PIPE, stderr=complaints, text=True,
             )  # fmt: skip
             process = Process(popen, started)
             try:
                 yield Session(self.cards, speaker, room, microphone, server, process)
+            except BenchError as error:
+                said = (Path(home) / "complaints").read_text(errors="replace").splitlines()[-3:]
+                raise BenchError(f"{error}; exit code {popen.poll()}; the client's last words: {said}") from error
             finally:
                 if process.alive:
                     process.stop(3.0)

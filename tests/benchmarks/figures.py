@@ -44,7 +44,8 @@ def _origin(results: dict[str, dict[str, Any]]) -> list[str]:
     sdks = sorted({result["sdk"] for result in results.values()})
     return [
         f"Medians; official SDK {', '.join(sdks)}, unmodified; both in the same run on the same virtual cards, "
-        f"measured from outside. {'; '.join(machines)}. Commit {', '.join(commits)}. Raw samples: `tests/benchmarks/results/`."
+        f"measured from outside. {'; '.join(machines)}. Commit {', '.join(commits)}. "
+        "Raw samples: `tests/benchmarks/results/`."
     ]
 
 

@@ -9,13 +9,14 @@ import math
 from array import array
 from collections.abc import Sequence
 from operator import mul
+from statistics import median
 
 from benchmarks.server import Event, Server
 from benchmarks.signals import WIRE_RATE, Match, find, likeness
 
 PIECE = WIRE_RATE // 10  # 100 ms
 SILENT = 150.0  # root mean square; quieter pieces hold nothing to compare
-ALIKE = 0.45  # likeness after a browser's voice processing
+ALIKE = 0.5  # likeness after a browser's voice processing; other words reach 0.3
 JITTER = 2  # samples that two resamplers may differ
 
 
@@ -65,7 +66,7 @@ def check_heard(spoken: list[array[int]], received: array[int], least: float = 0
 def check_heard_processed(spoken: list[array[int]], received: array[int]) -> None:
     """As `check_heard`, for a browser: its echo canceller and gain control bend the sound, its fake microphone slips.
 
-    Of each line at least three fifths of the stretches of 200 ms lie within 40 ms of their place and look alike.
+    Of each line the stretches of 200 ms lie within 40 ms of their place, and most of them look alike.
     """
     position, size, slip = 0, 2 * PIECE, WIRE_RATE // 25
     for number, line in enumerate(spoken, 1):
@@ -74,8 +75,7 @@ def check_heard_processed(spoken: list[array[int]], received: array[int]) -> Non
         found = [
             find(line[at : at + size], received, max(0, place + at - slip), place + at + slip).likeness for at in starts
         ]
-        good = sum(value >= ALIKE for value in found)
-        assert good >= 0.6 * len(found), f"spoken line {number}: only {good} of {len(found)} stretches arrived: {found}"
+        assert median(found) >= ALIKE, f"spoken line {number}: the stretches that arrived are unlike: {found}"
         position = place + len(line)
 
 
