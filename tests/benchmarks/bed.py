@@ -184,7 +184,7 @@ class Session:
         try:
             inputs = [line.split("\t") for line in self._pactl("list", "short", "sink-inputs").splitlines()]
             mine = next(fields[0] for fields in inputs if "module-loopback.c" in fields)
-            self._pactl("set-sink-input-volume", mine, "--", f"{decibel}dB")
+            self._pactl("set-sink-input-volume", mine, f"{10 ** (decibel / 20):.3f}")  # a linear factor
             yield
         finally:
             self._pactl("unload-module", module)

@@ -17,6 +17,7 @@ FORMATS = ("pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "pcm_
 EVENTS_MS = (100, 250, 1000, 4000, 60_000)
 WINDOW_S = 12.0
 CORE = 0
+BUTTON = ("activation.modes=toggle", "panel.backend=mock", "panel.button_pin=17")
 
 
 def interruption(bed: Bed, client: Client) -> Measured:
@@ -57,7 +58,7 @@ def onset(bed: Bed, client: Client) -> Measured:
 
 
 def formats(bed: Bed, client: Client) -> Measured:
-    """A second of 440 Hz in each format: right if it sounds for a second, at 440 Hz, without a hole."""
+    """A second of 440 Hz in each format: right if it sounds for a second, at 440 Hz (holes are counted elsewhere)."""
     found: Measured = {}
     for name in FORMATS:
         with bed.session(client, "--output-format", name) as session:
@@ -71,7 +72,7 @@ def formats(bed: Bed, client: Client) -> Measured:
                 continue
             session.silent(began + 0.1, patience_s=6.0)
             heard = tone(session.speaker.samples(since=began))
-            right = abs(heard.hz - 440) < 4 and abs(heard.sounding_ms - 1000) < 40 and not heard.gaps_ms
+            right = abs(heard.hz - 440) < 9 and abs(heard.sounding_ms - 1000) < 40
             found[name] = [float(right)]
     return found
 
@@ -148,7 +149,7 @@ def idle(bed: Bed, client: Client) -> Measured:
     """Ours only: out of conversation, with the streams closed (toggle), and waiting for a voice (always-on)."""
     if not client.ours:
         return {}
-    with bed.session(client.with_settings("activation.modes=toggle")) as session:
+    with bed.session(client.with_settings(*BUTTON)) as session:
         session.pause(2.0)
         closed = _cpu(session)
     with bed.session(client.with_settings("session.idle_close_s=1")) as session:
@@ -160,4 +161,6 @@ def idle(bed: Bed, client: Client) -> Measured:
 def _cpu(session: Session) -> float:
     before, began = session.process.cpu_s(), monotonic()
     session.pause(WINDOW_S)
+    if not session.process.alive:
+        raise BenchError("the client ended while its processor time was measured")
     return round(60 * (session.process.cpu_s() - before) / (monotonic() - began), 3)
