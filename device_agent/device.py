@@ -20,6 +20,7 @@ from device_agent.core.ending import End, Kind
 from device_agent.core.indicator import Snapshot
 from device_agent.core.tables import Link
 from device_agent.dispatcher import Dispatcher, Observer
+from device_agent.errors import UsageError
 from device_agent.runtime.latch import MuteLatch
 from device_agent.runtime.mailbox import Mailbox
 from device_agent.runtime.ring import CaptureRing, PlaybackRing
@@ -27,6 +28,7 @@ from device_agent.runtime.worker import Worker
 from device_agent.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from device_agent.link.record import Recorder
     from device_agent.tools.runner import ToolRunner
 
 GOODBYE_S = 0.2  # for the close frame and its answer
@@ -34,7 +36,9 @@ TOOLS_S = 0.2
 
 
 class Device:
-    """Adds all workers to `supervisor`. Raises `ConfigError` for client tools that cannot be loaded."""
+    """Adds all workers to `supervisor`. Raises `ConfigError` for client tools that cannot be loaded, `UsageError` for a
+    recording that cannot be written.
+    """
 
     def __init__(
         self,
@@ -47,12 +51,14 @@ class Device:
         self._settings = settings
         self._secrets = secrets
         self._supervisor = supervisor
-        self._record_wire = record_wire
+        self._recorder = self._open_recorder(record_wire) if record_wire else None
         self._mailbox = Mailbox()
         self._capture_ring, self._playback_ring = CaptureRing(), PlaybackRing()
         self._latch = MuteLatch(closed=settings.panel.mute_pin >= 0)  # muted until the switch was read
         self._tools = self._load_tools()
         self._orders: dict[type, c.Command] = {}
+        self._repeat: dict[type, Callable[[Any], None]] = {}
+        self._performers = self._who_performs()
         self._snapshot = Snapshot()
         self._conn = 0
         self._offline = threading.Event()  # set by the dispatcher, waited for by the stop
@@ -73,16 +79,16 @@ class Device:
         add("capture", lambda: self._capture(devices), lambda: self._again(c.UseMicrophone))
         add("playback", lambda: self._playback(devices), lambda: self._again(c.UseLoudspeaker))
         add("link", self._link, self._link_replaced)
-        performers = self._performers()
         if settings.panel.backend != "none":
             from device_agent.panel.pins import choose_backend
 
             if choose_backend(settings.panel) != "none":
                 add("panel", self._panel, lambda: self._again(c.Show))
-                performers[c.Show] = self._standing(lambda order: self._worker("panel").show(order))
+                self._performers[c.Show] = self._standing(c.Show, lambda order: self._worker("panel").show(order))
         conversation = Conversation(settings, random.Random().random)
         failed = self._supervisor.failed
-        self._supervisor.add_irreplaceable(Dispatcher(conversation, self._mailbox, performers, observers, failed))
+        dispatcher = Dispatcher(conversation, self._mailbox, self._performers, observers, failed)
+        self._supervisor.add_irreplaceable(dispatcher)
 
     # ------------------------------------------------------------------------------- builders
     def _capture(self, devices: Any) -> Worker:
@@ -97,14 +103,21 @@ class Device:
         return Playback(devices, self._playback_ring, self._mailbox.post, self._supervisor.failed)
 
     def _link(self) -> Worker:
-        from device_agent.link.record import Recorder
         from device_agent.link.worker import Link as LinkWorker
 
-        recorder = Recorder(self._record_wire) if self._record_wire else None
         rings = self._capture_ring, self._playback_ring
         who = self._settings, self._secrets
         post, failed = self._mailbox.post, self._supervisor.failed
-        return LinkWorker(*who, *rings, self._latch, post, failed, recorder=recorder)
+        return LinkWorker(*who, *rings, self._latch, post, failed, recorder=self._recorder)
+
+    @staticmethod
+    def _open_recorder(file: Path) -> Recorder:
+        from device_agent.link.record import Recorder
+
+        try:
+            return Recorder(file)
+        except OSError as error:
+            raise UsageError(f"{file} cannot be written ({error.strerror}): choose another place") from error
 
     def _panel(self) -> Worker:
         from device_agent.panel.panel import Panel
@@ -120,7 +133,7 @@ class Device:
         return ToolRunner(load_files(self._settings.tools.files), self._settings.tools, self._mailbox.post)
 
     # ------------------------------------------------------------------------------- performers
-    def _performers(self) -> dict[type, Callable[[Any], None]]:
+    def _who_performs(self) -> dict[type, Callable[[Any], None]]:
         """Who performs what. Workers are looked up at the call, because they may be replaced."""
         return {
             c.Connect: self._connect,
@@ -128,8 +141,8 @@ class Device:
             c.Send: lambda order: self._worker("link").send(order),
             c.SendFrames: lambda order: self._worker("link").send_frames(order),
             c.SendSilence: lambda order: self._worker("link").send_silence(order),
-            c.UseMicrophone: self._standing(lambda order: self._worker("capture").use(order.on)),
-            c.UseLoudspeaker: self._standing(lambda order: self._worker("playback").use(order.on)),
+            c.UseMicrophone: self._standing(c.UseMicrophone, lambda order: self._worker("capture").use(order.on)),
+            c.UseLoudspeaker: self._standing(c.UseLoudspeaker, lambda order: self._worker("playback").use(order.on)),
             c.WipeCapture: lambda _: self._capture_ring.wipe(),
             c.Play: lambda order: self._playback_ring.play(order.handle),
             c.Discard: lambda order: self._playback_ring.discard(order.handle),
@@ -142,18 +155,25 @@ class Device:
     def _worker(self, name: str) -> Any:
         return self._supervisor.worker(name)
 
-    def _standing(self, perform: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _standing(self, kind: type, perform: Callable[[Any], None]) -> Callable[[Any], None]:
         """An order that holds until the next of its kind: a replaced worker gets it again."""
+        self._repeat[kind] = perform
 
         def remember(order: c.Command) -> None:
-            self._orders[type(order)] = order
+            self._orders[kind] = order  # before it is performed: see `_again`
             perform(order)
 
         return remember
 
     def _again(self, kind: type) -> None:
-        if kind in self._orders:
-            self._performers()[kind](self._orders[kind])
+        """Give a new worker the order that holds (main thread).
+
+        The dispatcher may perform the next one meanwhile: then that one is repeated too, so that the last one wins.
+        """
+        order = None
+        while order is not self._orders.get(kind):
+            order = self._orders[kind]
+            self._repeat[kind](order)
 
     def _connect(self, order: c.Connect) -> None:
         self._conn = order.conn
@@ -161,7 +181,14 @@ class Device:
         self._worker("link").connect(order)
 
     def _link_replaced(self) -> None:
-        self._mailbox.post(e.LinkEnded(self._conn, End(Kind.NETWORK, reason="the link worker was replaced")))
+        """The connection, or the order for one, died with the worker (main thread).
+
+        An order that the new worker has got in this very moment is taken back, so that none is open unknown to the
+        core. First the fact, then the order: what the new worker says to it comes later and is too late to count.
+        """
+        conn = self._conn
+        self._mailbox.post(e.LinkEnded(conn, End(Kind.NETWORK, reason="the link worker was replaced")))
+        self._worker("link").disconnect(c.Disconnect(conn))
 
     def _mute(self, order: c.SetMute) -> None:
         if order.muted:

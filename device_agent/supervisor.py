@@ -35,10 +35,11 @@ STDERR = 2  # the descriptor itself: a dump must not depend on any object
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailed:
-    """A worker's thread ended by itself."""
+    """A worker's thread `ident` ended by itself."""
 
     name: str
     error: BaseException
+    ident: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class Supervisor:
         self._stop_s = stop_s
         self._posts: dict[str, Post] = {}
         self._said = ""
+        self._next_look = clock()
         self._exit_code: int | None = None
         self.goodbye: Callable[[], None] = lambda: None
         self.status: Callable[[], str] = lambda: ""
@@ -137,19 +139,29 @@ class Supervisor:
 
     def failed(self, name: str, error: BaseException) -> None:
         """Called by the thread of a worker that ends by itself."""
-        self._inbox.put(WorkerFailed(name, error))
+        self._inbox.put(WorkerFailed(name, error, threading.get_ident()))
 
     def run(self) -> int:
-        """Start all, watch, stop all. Returns the exit code: 0 after a signal, 70 after a fault."""
+        """Start all, watch, stop all. Returns the exit code: 0 after a signal, 70 after a fault.
+
+        What keeps a worker from being built is raised again, after those before it have been stopped.
+        """
         with self._signals():
-            for post in self._posts.values():
-                post.worker = post.worker or (post.make() if post.make else None)
-                assert post.worker is not None
-                post.worker.start()
+            try:
+                self._start()
+            except BaseException:
+                self._stop()
+                raise
             self._notifier.ready()
             while self._exit_code is None:
                 self._turn()
             return self._stop()
+
+    def _start(self) -> None:
+        for post in self._posts.values():
+            post.worker = post.worker or (post.make() if post.make else None)
+            assert post.worker is not None
+            post.worker.start()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -173,17 +185,24 @@ class Supervisor:
 
     # ------------------------------------------------------------------------------- watching
     def _turn(self) -> None:
-        message = self._inbox.get(timeout=self._look_s)
+        message = self._inbox.get(timeout=max(0.0, self._next_look - self._clock()))
         if isinstance(message, Line):
             self._write(message.text)
-            return
-        if isinstance(message, Signalled):
+        elif isinstance(message, Signalled):
             self._exit_code = 0
+        elif isinstance(message, WorkerFailed):
+            self._bury(message)
+        # By the clock, not only when the inbox is empty: a chatty log must not keep the watchdog hungry.
+        if message is None or self._clock() >= self._next_look:
+            self._next_look = self._clock() + self._look_s
+            self._watch()
+
+    def _bury(self, failed: WorkerFailed) -> None:
+        if failed.ident != self.worker(failed.name).ident:
+            log.info("worker.ended name=%s error=%r", failed.name, failed.error)  # replaced long ago, and free at last
             return
-        if isinstance(message, WorkerFailed):
-            log.error("worker.failed name=%s error=%r", message.name, message.error, exc_info=message.error)
-            self._replace(message.name)
-        self._watch()
+        log.error("worker.failed name=%s error=%r", failed.name, failed.error, exc_info=failed.error)
+        self._replace(failed.name)
 
     def _watch(self) -> None:
         """Only progress feeds the watchdog."""
@@ -229,7 +248,7 @@ class Supervisor:
         self._notifier.stopping()
         self.goodbye()
         deadline = Deadline(self._stop_s)
-        workers = [self.worker(name) for name in reversed(self._posts)]
+        workers = [post.worker for post in reversed(self._posts.values()) if post.worker is not None]
         for worker in workers:
             worker.request_stop()
         alive = [worker.name for worker in workers if not worker.join(deadline)]

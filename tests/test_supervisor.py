@@ -107,6 +107,47 @@ def test_a_failed_worker_is_replaced_and_gets_its_orders_again() -> None:
     assert "again" in bench.log
 
 
+def test_a_replaced_worker_that_fails_late_harms_nobody() -> None:
+    """The thread that was given up may end with an error at last: the one in its place stays."""
+    bench = Bench(patience=2)
+    made: list[Patient] = []
+
+    def make() -> Patient:
+        made.append(bench.worker(Patient, "capture"))
+        return made[-1]
+
+    bench.supervisor.add("capture", make)
+    bench.inbox.put(WorkerFailed("capture", OSError("too late"), ident=1))
+    assert bench.supervisor.run() == 0
+    assert len(made) == 1
+
+
+def test_a_chatty_log_does_not_starve_the_watchdog() -> None:
+    """Heartbeats are looked at by the clock, however many lines there are to write."""
+    bench = Bench()
+    bench.supervisor.add("capture", lambda: bench.worker(Patient, "capture"))
+    for number in range(2000):
+        bench.inbox.put(Line(str(number)))
+    pings: list[int] = []
+    bench.diary.watchdog = lambda: pings.append(len(bench.lines)) or bench.inbox.put(Signalled(signal.SIGTERM))  # type: ignore[method-assign,func-returns-value]
+    assert bench.supervisor.run() == 0
+    assert pings[0] < 2000
+
+
+def test_workers_are_stopped_when_a_later_one_cannot_be_built() -> None:
+    """The reason reaches the caller, and nothing is left running."""
+    bench = Bench()
+
+    def refuse() -> Worker:
+        raise OSError("no room")
+
+    bench.supervisor.add("capture", lambda: bench.worker(Patient, "capture"))
+    bench.supervisor.add("link", refuse)
+    with pytest.raises(OSError, match="no room"):
+        bench.supervisor.run()
+    assert not bench.supervisor.worker("capture").alive
+
+
 def test_a_worker_that_fails_too_often_ends_the_process() -> None:
     """After three replacements within ten minutes the process exits with 70, so that systemd starts it anew."""
     bench = Bench(patience=1000)
@@ -199,7 +240,7 @@ def test_lines_are_written_by_the_main_thread_and_bounded() -> None:
     inbox = Inbox()
     for number in range(3000):
         inbox.put(Line(str(number)))
-    inbox.put(WorkerFailed("link", OSError()))
+    inbox.put(WorkerFailed("link", OSError(), 1))
     assert inbox.dropped == 3000 - 2048
     kept = 0
     while isinstance(inbox.get(0), Line):

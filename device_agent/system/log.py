@@ -18,7 +18,10 @@ class QueueingHandler(logging.Handler):
         self._put = put
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._put(self.format(record))
+        try:
+            self._put(self.format(record))
+        except Exception:  # a message that does not fit its arguments must not end the worker that logs it
+            self.handleError(record)
 
 
 class LineWriter:
@@ -33,7 +36,12 @@ class LineWriter:
         self._poll.register(fd, select.POLLOUT)
         self.dropped = 0
 
-    def write(self, line: str) -> None:
+    def write(self, text: str) -> None:
+        """Each line of `text` by itself, cut at 4 kB."""
+        for line in text.splitlines() or [""]:
+            self._write(line)
+
+    def _write(self, line: str) -> None:
         data = line.encode(errors="replace")[: PIPE_BUF - 1] + b"\n"
         if not any(flags & select.POLLOUT for _, flags in self._poll.poll(0)):
             self.dropped += 1
