@@ -23,6 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     loaded = load_settings(args)
     secrets = read_secrets(loaded.settings, settings_paths(args), os.environ)
+    if not os.environ.get("NOTIFY_SOCKET"):
+        # A person at a terminal wants to know at once; a service stands with its light on until it is mended.
+        from device_agent.link.address import check_access
+
+        check_access(loaded.settings, secrets)
     sys.setswitchinterval(0.001)  # a busy thread must not make an audio thread late
     return _run(loaded.settings, secrets, args)
 
