@@ -229,8 +229,8 @@ class Stage:
     def on_audible(self, event_id: str) -> None:
         self.give(e.PlaybackStarted(None if event_id == "-" else int(event_id), self.now))
 
-    def on_silent(self) -> None:
-        self.give(e.PlaybackIdle(self.now))
+    def on_silent(self, _since: str = "", at: str = "") -> None:
+        self.give(e.PlaybackIdle(float(at) if at else self.now))
 
     def on_interruption(self, event_id: str = "") -> None:
         self.said(m.Interruption(int(event_id) if event_id else None))

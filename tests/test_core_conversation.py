@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -391,8 +390,54 @@ def test_replies_without_ids() -> None:
     assert len(orders(stage, c.Play)) == 2
 
 
-def test_settings_are_not_touched() -> None:
-    """The core leaves its settings alone."""
-    config = configured([])
-    talking()
-    assert config == replace(config)
+@pytest.mark.parametrize("draw", [0.0, 0.5, 0.999])
+def test_a_server_that_drops_us_at_once_is_not_hammered(draw: float) -> None:
+    """Connections that open and die at once: at most 12 in 5 minutes, though somebody speaks all the time."""
+    stage = Stage(configured([("audio.echo", "off")]), draws=[draw])
+    stage.do("start")
+    while stage.now < 300:
+        if stage.core.snapshot.link is Link.OPENING:
+            for fact in ("opened", "ready", "closed 1011"):
+                stage.do(fact)
+        stage.do("speech 200 ms")
+        stage.do("quiet 1 s")
+    assert stage.conn <= 12
+
+
+def test_a_late_dispatcher_runs_only_what_is_still_due() -> None:
+    """Of several timers that are due at once, one that an earlier one cancelled does not run."""
+    stage = talking(("session.idle_close_s", "2"))
+    stage.do('user says "Hi"')
+    stage.now = 100.0
+    stage.give(e.Tick())  # idle closes the conversation; the thinking that would have ended later went with it
+    assert orders(stage, c.Disconnect) == [c.Disconnect(1, reason="idle")]
+    assert [order.indicator for order in orders(stage, c.Show)] == [c.Indicator.THINKING, c.Indicator.IDLE]
+
+
+def test_a_frame_that_was_on_its_way_opens_nothing() -> None:
+    """Without always-on, speech that is heard of after the end of a conversation means nothing."""
+    stage = talking(("activation.modes", "toggle"))
+    stage.until(1.0)
+    for fact in ("press", "closed locally", "speech 200 ms"):
+        stage.do(fact)
+    assert not orders(stage, c.Connect)
+
+
+def test_a_second_metadata_changes_nothing() -> None:
+    """The metadata comes once; what comes again is ignored."""
+    stage = talking()
+    stage.do("ready")
+    assert stage.done == []
+
+
+def test_chance_replays() -> None:
+    """The numbers that chance gave are in the log: the same wait follows."""
+    lines: list[str] = []
+    recorder = Recorder(Settings(), lambda: 0.321, lines.append)
+    recorder.handle(e.Start(), 0.0)
+    recorder.handle(e.LinkEnded(1, End(Kind.NETWORK)), 1.0)
+    at = recorder.conversation.next_deadline()
+    assert at == 1.321
+    recorder.handle(e.Tick(), at)
+    again = [command for *_, commands in replay(Settings(), lines) for command in commands]
+    assert [command for command in again if isinstance(command, c.Connect)] == [c.Connect(1), c.Connect(2)]
