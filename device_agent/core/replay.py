@@ -79,4 +79,4 @@ def _object(value: Any) -> Any:
         return tuple(map(_object, rest))
     if name not in CLASSES:
         raise ValueError(f"not a recorded class: {name!r}")
-    return CLASSES[name](*map(_object, rest))
+    return CLASSES[name](*[_object(item) if type(item) is list else item for item in rest])
