@@ -71,15 +71,20 @@ class Conversation:
         state.now, state.orders = now, []
         # A dispatcher that is late finds both the timer due and the fact that it was waiting for: the fact counts.
         state.cancel(AWAITED.get(kind, ""))
-        for at, name in sorted((at, name) for name, at in state.timers.items() if at <= now):
-            if state.timers.get(name) == at:  # an earlier one may have cancelled or moved it
-                del state.timers[name]
-                TIMERS[name](self)
+        if min(state.timers.values(), default=now + 1) <= now:
+            self._run_timers(now)
         handler = HANDLERS.get(kind)
         if handler is not None:
             handler(self, event)
         self._use_devices()
         return state.orders
+
+    def _run_timers(self, now: float) -> None:
+        timers = self._state.timers
+        for at, name in sorted((at, name) for name, at in timers.items() if at <= now):
+            if timers.get(name) == at:  # an earlier one may have cancelled or moved it
+                del timers[name]
+                TIMERS[name](self)
 
     # ------------------------------------------------------------------------------- the user speaks
     def _frame(self, frame: e.Frame) -> None:

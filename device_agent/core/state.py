@@ -25,6 +25,7 @@ class State:
         self.orders: list[c.Command] = []
         self.active_at = float("-inf")
         self._idle_close_s = idle_close_s
+        self._judged, self._indicator = self.snapshot, self.snapshot.indicator
         self._standing: tuple[bool, bool, c.Indicator | None] = (False, False, None)
 
     def change(self, **fields: Any) -> None:
@@ -67,7 +68,9 @@ class State:
 
     def stand(self, microphone: bool, loudspeaker: bool) -> None:
         """Orders that hold until the next of their kind are given when they change."""
-        standing = (microphone, loudspeaker, self.snapshot.indicator)
+        if self.snapshot is not self._judged:  # 50 frames a second change nothing
+            self._judged, self._indicator = self.snapshot, self.snapshot.indicator
+        standing = (microphone, loudspeaker, self._indicator)
         if standing == self._standing:
             return
         before, self._standing = self._standing, standing
