@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,9 @@ TOOLS_S = 0.2
 
 
 class Device:
-    """Adds all workers to `supervisor`. Raises `ConfigError` for client tools that cannot be loaded, `UsageError` for a
-    recording that cannot be written.
+    """Adds all workers to `supervisor`. `makers` build workers in place of the real ones, by name (for tests).
+
+    Raises `ConfigError` for client tools that cannot be loaded, `UsageError` for a recording that cannot be written.
     """
 
     def __init__(
@@ -47,12 +48,16 @@ class Device:
         supervisor: Supervisor,
         observers: Sequence[Observer] = (),
         record_wire: Path | None = None,
+        makers: Mapping[str, Callable[[], Worker]] | None = None,
     ) -> None:
         self._settings = settings
         self._secrets = secrets
         self._supervisor = supervisor
         self._recorder = self._open_recorder(record_wire) if record_wire else None
         self._mailbox = Mailbox()
+        self.post = self._mailbox.post
+        """Tell the core a fact; any thread."""
+        self._makers = makers or {}
         self._capture_ring, self._playback_ring = CaptureRing(), PlaybackRing()
         self._latch = MuteLatch(closed=settings.panel.mute_pin >= 0)  # muted until the switch was read
         self._tools = self._load_tools()
@@ -75,10 +80,10 @@ class Device:
         add, settings = self._supervisor.add, self._settings
         from device_agent.audio.devices import Devices
 
-        devices = Devices(settings.audio)
-        add("capture", lambda: self._capture(devices), lambda: self._again(c.UseMicrophone))
-        add("playback", lambda: self._playback(devices), lambda: self._again(c.UseLoudspeaker))
-        add("link", self._link, self._link_replaced)
+        devices, other = Devices(settings.audio), self._makers.get
+        add("capture", other("capture", lambda: self._capture(devices)), lambda: self._again(c.UseMicrophone))
+        add("playback", other("playback", lambda: self._playback(devices)), lambda: self._again(c.UseLoudspeaker))
+        add("link", other("link", self._link), self._link_replaced)
         if settings.panel.backend != "none":
             from device_agent.panel.pins import choose_backend
 
