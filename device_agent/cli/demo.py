@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from device_agent.errors import UsageError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -24,7 +26,18 @@ def run(args: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(text, flush=True)
 
+    lines = (Line(args.wav.name, pcm=read_wav(args.wav)), Line("Goodbye.")) if args.wav else SCRIPT
+    _check_writable(args.output)
     if args.mic:
         return echo_call(args.output, args.seconds, say)
-    lines = (Line(args.wav.name, pcm=read_wav(args.wav)), Line("Goodbye.")) if args.wav else SCRIPT
     return converse(lines, args.output, say)
+
+
+def _check_writable(output: Path) -> None:
+    """Before the conversation, not after it. What is there stays until it is replaced."""
+    try:
+        with output.open("ab"):
+            pass
+    except OSError as error:
+        text = f"{output} cannot be written ({error.strerror}): choose another place with --output"
+        raise UsageError(text) from error
