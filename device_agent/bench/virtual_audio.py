@@ -103,6 +103,21 @@ class VirtualCards:
                 self._directory.cleanup()
                 self._directory = None
 
+    def kill_server(self) -> None:
+        """Let the daemon, which must be ours, die as in a crash: both cards are gone."""
+        assert self._daemon is not None
+        self._daemon.kill()
+        self._daemon.wait()
+        self._modules.clear()
+
+    def revive_server(self) -> None:
+        """Start it again at the same place, with the same cards."""
+        assert self._directory is not None
+        home = Path(self._directory.name)
+        (home / "native").unlink(missing_ok=True)
+        self._start_daemon(home)
+        self._modules = [self._load_sink(sink) for sink in (self.speaker, self.microphone)]
+
     def _server_answers(self) -> bool:
         # The socket is looked for first, because pactl leaves files in the user's home.
         runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
