@@ -17,7 +17,7 @@ import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
 from device_agent.bench.visitor import Line, Visitor
@@ -55,14 +55,19 @@ class Simulator:
         self.url = ""
         self.events: list[dict[str, Any]] = []
         self._options = options
-        self._listening = threading.Event()
+        self._grown = threading.Condition()
+        self._ended = False
 
     def __enter__(self) -> Simulator:
-        command = (*PROGRAM, "bench", "simulate", "--events", "-", "--record", str(self.record), *self._options)
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        command = (*PROGRAM, "bench", "simulate", "--control", "--events", "-", "--record", str(self.record))
+        self._process = subprocess.Popen(
+            (*command, *self._options), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self._thread = threading.Thread(target=self._read, name="simulator", daemon=True)
         self._thread.start()
-        if not self._listening.wait(START_S) or not self.url:
+        with self._grown:
+            self._grown.wait_for(lambda: self.url or self._ended, START_S)
+        if not self.url:
             self.__exit__()
             raise DeviceAgentError("the simulator did not start: see its message above")
         return self
@@ -71,24 +76,57 @@ class Simulator:
         self._process.terminate()
         self._process.wait()
         self._thread.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
 
-    def of_kind(self, kind: str) -> list[dict[str, Any]]:
-        return [event for event in self.events if event["kind"] == kind]
+    def of_kind(self, kind: str, since: float = 0.0, **facts: Any) -> list[dict[str, Any]]:
+        """The events of one kind that came at or after a monotonic time, with these facts."""
+        with self._grown:
+            return [event for event in self.events if _fits(event, kind, since, facts)]
+
+    def wait(self, kind: str, since: float = 0.0, timeout: float = 10.0, **facts: Any) -> dict[str, Any]:
+        """The first such event, past or to come. Raises `DeviceAgentError` when it does not come."""
+        with self._grown:
+            self._grown.wait_for(lambda: self._ended or self.of_kind(kind, since, **facts), timeout)
+        if found := self.of_kind(kind, since, **facts):
+            return found[0]
+        raise DeviceAgentError(f"the server did not see {kind} {facts or ''} within {timeout:.0f} s")
+
+    def order(self, do: str, **details: Any) -> float:
+        """One line of the control channel; the time at which it was given."""
+        assert self._process.stdin is not None
+        now = time.monotonic()
+        self._process.stdin.write(json.dumps({"do": do} | details) + "\n")
+        self._process.stdin.flush()
+        return now
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            if line.startswith("listening on "):
-                self.url = line.split()[-1]
-                self._listening.set()
-            elif line.startswith("{"):
-                self.events.append(json.loads(line))
-        self._listening.set()
+            with self._grown:
+                if line.startswith("listening on "):
+                    self.url = line.split()[-1]
+                elif line.startswith("{"):
+                    self.events.append(json.loads(line))
+                self._grown.notify_all()
+        with self._grown:
+            self._ended = True
+            self._grown.notify_all()
+
+
+def _fits(event: dict[str, Any], kind: str, since: float, facts: dict[str, Any]) -> bool:
+    return event["kind"] == kind and event["t"] >= since and facts.items() <= event.items()
 
 
 @contextmanager
 def device(
-    simulator: Simulator, environ: dict[str, str], say: Callable[[str], None], *settings: str
+    simulator: Simulator,
+    environ: dict[str, str],
+    say: Callable[[str], None],
+    *settings: str,
+    arguments: tuple[str, ...] = ("--timeline",),
+    stderr: IO[str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """`device-agent run` as a child process with a configuration of its own: the user's is not read."""
     with tempfile.TemporaryDirectory() as directory:
@@ -97,9 +135,12 @@ def device(
         tools = Path(__file__).with_name("demo_tools.py")
         chosen = ("agent.id=demo", f"server.url={simulator.url}", f"tools.files={tools}", *settings)
         options = [word for setting in chosen for word in ("--set", setting)]
-        command = (*PROGRAM, "run", "--config", str(config), "--timeline", *options)
-        process = subprocess.Popen(command, env={**os.environ, **environ}, stdout=subprocess.PIPE, text=True)
-        threading.Thread(target=_forward, args=(process, say), name="timeline", daemon=True).start()
+        command = (*PROGRAM, "run", "--config", str(config), *arguments, *options)
+        process = subprocess.Popen(
+            command, env={**os.environ, **environ}, stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
+        reader = threading.Thread(target=_forward, args=(process, say), name="timeline", daemon=True)
+        reader.start()
         try:
             yield process
         finally:
@@ -109,6 +150,7 @@ def device(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            reader.join(STOP_S)  # its last lines
 
 
 def _forward(process: subprocess.Popen[str], say: Callable[[str], None]) -> None:

@@ -1,0 +1,52 @@
+"""`device-agent run` with a button that can be pressed: lines on stdin drive the pins of the mock backend.
+
+`press` and `release` move the button; each change of the light is one line on stdout, with its time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from device_agent.config.load import load
+from device_agent.config.paths import Paths
+from device_agent.config.secrets import Secrets
+from device_agent.core import events as e
+from device_agent.core.commands import Command, Show
+from device_agent.core.indicator import Snapshot
+from device_agent.device import Device
+from device_agent.supervisor import Inbox, Line, Supervisor
+from device_agent.system.log import LineWriter
+from device_agent.system.notify import Notifier
+
+
+def main(settings: Sequence[str]) -> int:
+    sys.setswitchinterval(0.001)
+    inbox = Inbox()
+
+    def tell(now: float, event: e.Event, commands: Sequence[Command], snapshot: Snapshot) -> None:
+        if isinstance(event, e.PanelUp):
+            inbox.put(Line(f"ready {now}"))
+        for command in commands:
+            if isinstance(command, Show):
+                inbox.put(Line(f"light {command.indicator.value} {now}"))
+
+    supervisor = Supervisor(inbox, LineWriter(1).write, Notifier({}))
+    loaded = load(Paths.standard(os.environ, only=os.devnull), {}, settings)
+    Device(loaded.settings, Secrets(), supervisor, [tell])
+
+    def press_buttons() -> None:
+        for line in sys.stdin:
+            button = supervisor.worker("panel").pins.button  # type: ignore[attr-defined]
+            inbox.put(Line(f"{line.strip()} {time.monotonic()}"))
+            button.drive_low() if line.strip() == "press" else button.drive_high()
+
+    threading.Thread(target=press_buttons, daemon=True).start()
+    return supervisor.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

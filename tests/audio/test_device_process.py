@@ -1,0 +1,158 @@
+"""The process as systemd and a terminal see it: signals, exit codes, notifications, a sound server that dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from rig import SILENT_AGENT, TALK, Call, call, until
+
+from device_agent.bench.virtual_audio import VirtualCards
+
+STOP_S = 1.0  # the figure is 0.3 s; this machine is shared and noisy
+
+
+def closed(run: Call) -> tuple[int, str]:
+    event = run.simulator.wait("closed", timeout=3)
+    return event["code"], event["reason"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_talk_at_once(cards: VirtualCards, number: int) -> None:
+    """In the middle of a reply: exit code 0, and the server saw a close frame with 1000.
+
+    Sabotage: SIGKILL leaves neither.
+    """
+    with call(cards, *TALK, options=(*SILENT_AGENT, "--pace", "at-once")) as run:
+        run.ready()
+        run.audible(run.simulator.order("audio", ms=6000))
+        took, code = run.stop(number)
+        print(f"signal {number} while talking → exit: {1000 * took:.0f} ms")
+        assert (code, closed(run)[0]) == (0, 1000)
+        assert took < STOP_S
+        assert "Traceback" not in run.errors.read_text()
+
+
+def test_a_kill_is_seen_as_one(cards: VirtualCards) -> None:
+    """Sabotage: SIGKILL gives neither exit code 0 nor a close frame."""
+    with call(cards, *TALK) as run:
+        run.ready()
+        _, code = run.stop(signal.SIGKILL)
+        assert (code, closed(run)[0]) == (-signal.SIGKILL, 1006)
+
+
+def test_a_signal_ends_the_wait_for_a_server(cards: VirtualCards) -> None:
+    """Without a conversation SIGTERM ends the process as fast, with exit code 0."""
+    with call(cards, *TALK, options=(*SILENT_AGENT, "--refuse", "503")) as run:
+        run.says("link ended", timeout=20)
+        took, code = run.stop()
+        assert code == 0
+        assert took < STOP_S
+
+
+def test_sigusr1_shows_every_thread(cards: VirtualCards) -> None:
+    """The stacks of all threads go to stderr, and the conversation goes on."""
+    with call(cards, *TALK) as run:
+        run.ready()
+        run.process.send_signal(signal.SIGUSR1)
+        until(lambda: "most recent call first" in run.errors.read_text(), 3, "stacks on stderr")
+        run.pause(0.2)
+        assert run.errors.read_text().count("(most recent call first)") >= 5
+        asked = run.simulator.order("audio", ms=500)
+        assert run.audible(asked)
+
+
+class Systemd:
+    """The socket that systemd would listen at, and what was said to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.environ = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "10000000"}
+        self.heard: list[str] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.settimeout(0.1)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def __enter__(self) -> Systemd:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._socket.close()
+
+    def hears(self, text: str, timeout: float = 10.0) -> None:
+        until(lambda: any(text in word for word in self.heard), timeout, f"systemd hears {text}")
+
+    def _listen(self) -> None:
+        while not self._over.is_set():
+            try:
+                self.heard += self._socket.recv(4096).decode().splitlines()
+            except TimeoutError:
+                continue
+
+
+def test_systemd_is_told(cards: VirtualCards, tmp_path: Path) -> None:
+    """READY=1 first, then the state, pings of the watchdog, and STOPPING=1 at the end.
+
+    Sabotage: a process that is stopped (SIGSTOP) sends no more pings.
+    """
+    with Systemd(tmp_path / "notify") as systemd, call(cards, *TALK, environ=systemd.environ) as run:
+        run.ready()
+        systemd.hears("STATUS=listening")
+        systemd.hears("WATCHDOG=1")
+        os.kill(run.process.pid, signal.SIGSTOP)
+        run.pause(0.3)
+        before = systemd.heard.count("WATCHDOG=1")
+        run.pause(3.0)
+        assert systemd.heard.count("WATCHDOG=1") == before
+        os.kill(run.process.pid, signal.SIGCONT)
+        until(lambda: systemd.heard.count("WATCHDOG=1") > before, 4, "pings go on")
+        assert run.stop()[1] == 0
+        systemd.hears("STOPPING=1", timeout=1)
+        assert systemd.heard[0] == "READY=1"
+        assert systemd.heard.index("STOPPING=1") > systemd.heard.index("WATCHDOG=1")
+
+
+@contextmanager
+def own_server() -> Iterator[VirtualCards]:
+    """Cards of a sound server that this test may kill: the one in the environment is not found."""
+    names = ("PULSE_SERVER", "PULSE_RUNTIME_PATH", "PULSE_SINK", "PULSE_SOURCE", "PULSE_COOKIE")
+    hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        with VirtualCards() as cards:
+            yield cards
+    finally:
+        os.environ.update(hidden)
+
+
+def test_the_death_of_the_sound_server_is_survived(tmp_path: Path) -> None:
+    """Both cards vanish in a conversation: said as a state, the server still hears silence, nothing spins.
+
+    When the sound server is back, so are the cards, in the same conversation.
+    """
+    with own_server() as cards, Systemd(tmp_path / "notify") as systemd:
+        with call(cards, *TALK, environ=systemd.environ) as run:
+            run.ready()
+            cards.kill_server()
+            systemd.hears("STATUS=no-microphone")
+            run.pause(2.0)
+            began, cpu = run.simulator.order("none"), run.cpu_s()
+            run.pause(4.0)
+            audio = run.simulator.of_kind("audio", since=began)
+            assert 3.0 < sum(event["n"] for event in audio) / 16_000 < 5.0
+            assert all(event["dbfs"] < -100 for event in audio)
+            assert (run.cpu_s() - cpu) / 4.0 < 0.3
+            cards.revive_server()
+            systemd.heard.clear()
+            systemd.hears("STATUS=listening", timeout=12)
+            assert len(run.simulator.of_kind("connected")) == 1
+            assert run.stop()[1] == 0
