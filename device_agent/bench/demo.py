@@ -8,6 +8,8 @@ from __future__ import annotations
 import array
 import json
 import os
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -15,18 +17,20 @@ import threading
 import time
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from device_agent.bench.measure import measure
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
 from device_agent.bench.visitor import Line, Visitor
-from device_agent.errors import DeviceAgentError
+from device_agent.errors import AudioError, DeviceAgentError
 from device_agent.runtime.resample import Resampler
 
 WAV_RATE = 16_000
 START_S = 30.0
 STOP_S = 5.0
+SILENCE_DBFS = -90.0
 PROGRAM = (sys.executable, "-m", "device_agent")
 
 
@@ -65,11 +69,14 @@ class Simulator:
         )
         self._thread = threading.Thread(target=self._read, name="simulator", daemon=True)
         self._thread.start()
-        with self._grown:
-            self._grown.wait_for(lambda: self.url or self._ended, START_S)
-        if not self.url:
+        try:
+            with self._grown:
+                self._grown.wait_for(lambda: self.url or self._ended, START_S)
+            if not self.url:
+                raise DeviceAgentError("the simulator did not start: see its message above")
+        except BaseException:  # Ctrl-C too: no process is left behind
             self.__exit__()
-            raise DeviceAgentError("the simulator did not start: see its message above")
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -174,18 +181,35 @@ def converse(lines: tuple[Line, ...], output: Path, say: Callable[[str], None]) 
                 visitor = Visitor(microphone, recorder, clock.visitor_says, gone=lambda: process.poll() is not None)
                 visitor.converse(lines)
             write_conversation(output, heard, simulator, recorder)
-        return report(simulator, len(lines), output, say)
+        code = report(simulator, recorder, lines, say)
+    say(f"{output}: left is what the server received, right is what the loudspeaker played.")
+    return code
 
 
 def echo_call(output: Path, seconds: float, say: Callable[[str], None]) -> int:
-    """Talk to your own sound card: the simulator plays back what it heard and says how loud it was."""
+    """Talk to your own sound card: the simulator plays back what it heard and says how loud it was.
+
+    `output` gets what the server heard, and where a microphone gave nothing the exit code is 66.
+    """
     say("Speak; after each sentence you hear what the far end heard, with level and clipping. Ctrl-C ends.")
     with tempfile.TemporaryDirectory() as directory:
-        with Simulator(Path(directory) / "heard.wav", "--echo") as simulator, device(simulator, {}, say) as process:
-            try:
+        heard = Path(directory) / "heard.wav"
+        greeting = "I play back what you say."
+        with Simulator(heard, "--echo", "--first-message", greeting) as simulator:
+            with (
+                device(simulator, {}, say, "activation.modes=always-on") as process,
+                # Ctrl-C reaches the device as well: it says goodbye by itself.
+                suppress(subprocess.TimeoutExpired, KeyboardInterrupt),
+            ):
                 process.wait(seconds)
-            except (subprocess.TimeoutExpired, KeyboardInterrupt):
-                pass
+            levels = [event["dbfs"] for event in simulator.of_kind("audio")]
+            turns = len(simulator.of_kind("turn"))
+        shutil.copyfile(heard, output)
+    say("")
+    say(f"The far end heard {turns} sentences; {output} holds all that it heard.")
+    if max(levels, default=-120.0) <= SILENCE_DBFS:
+        raise AudioError("the microphone gave nothing but silence: is it the right one, and not muted?")
+    say(f"Loudest 20 ms: {max(levels):.0f} dBFS; background: {statistics.quantiles(levels, n=10)[0]:.0f} dBFS.")
     return 0
 
 
@@ -209,13 +233,18 @@ def write_conversation(output: Path, heard: Path, simulator: Simulator, recorder
         target.writeframes(both.tobytes())
 
 
-def report(simulator: Simulator, turns: int, output: Path, say: Callable[[str], None]) -> int:
-    """What the server itself saw, in a few lines."""
-    violations = simulator.of_kind("violation")
-    understood = [turn for turn in simulator.of_kind("turn") if turn["transcript"]]
+def report(simulator: Simulator, recorder: Recorder, lines: tuple[Line, ...], say: Callable[[str], None]) -> int:
+    """What the server itself saw and what the loudspeaker played; 0 if every sentence of ours was understood."""
+    violations, turns = simulator.of_kind("violation"), simulator.of_kind("turn")
+    deaf = any("recogniser" in event["text"] for event in simulator.of_kind("substitute"))
+    understood = turns if deaf else [turn for turn in turns if turn["transcript"]]
+    wanted = sum(not line.pcm for line in lines)  # a recording of somebody's own need not be understood
+    did = "heard" if deaf else "understood"
     say("")
-    say(f"The server understood {len(understood)} of {turns} sentences and saw {len(violations)} protocol violations.")
+    say(f"The server {did} {len(understood)} of {len(lines)} sentences and saw {len(violations)} protocol violations.")
     for violation in violations:
         say(f"  violation: {violation}")
-    say(f"{output}: left is what the server received, right is what the loudspeaker played.")
-    return 0 if len(understood) >= turns and not violations else 1
+    say("Measured at the loudspeaker:")
+    for line in measure(recorder, simulator.events).lines():
+        say(line)
+    return 0 if len(understood) >= wanted and not violations else 1
