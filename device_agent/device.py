@@ -146,7 +146,9 @@ class Device:
             c.Send: lambda order: self._worker("link").send(order),
             c.SendFrames: lambda order: self._worker("link").send_frames(order),
             c.SendSilence: lambda order: self._worker("link").send_silence(order),
-            c.UseMicrophone: self._standing(c.UseMicrophone, lambda order: self._worker("capture").use(order.on)),
+            c.UseMicrophone: self._standing(
+                c.UseMicrophone, lambda order: self._worker("capture").use(order.on, order.live)
+            ),
             c.UseLoudspeaker: self._standing(c.UseLoudspeaker, lambda order: self._worker("playback").use(order.on)),
             c.WipeCapture: lambda _: self._capture_ring.wipe(),
             c.Play: lambda order: self._playback_ring.play(order.handle),

@@ -78,6 +78,9 @@ SETTINGS = st.builds(
 )
 
 
+OFF: dict[type, c.Command] = {c.UseMicrophone: c.UseMicrophone(False), c.UseLoudspeaker: c.UseLoudspeaker(False)}
+
+
 class Walker:
     """Feeds the core with facts at random, ticks when it asks, and watches what it orders."""
 
@@ -88,7 +91,7 @@ class Walker:
         self.seq = -1
         self.links: set[Link] = set()
         self.deaf = False
-        self.on: dict[type, bool] = {c.UseMicrophone: False, c.UseLoudspeaker: False}
+        self.standing: dict[type, c.Command] = OFF.copy()
         self.decided: set[int] = set()
         self.sent = -1
 
@@ -166,9 +169,9 @@ class Walker:
                 assert conn == self.conn
                 begun = {Link.INITIATING} if isinstance(message, m.Initiation) else {Link.INITIATING, Link.READY}
                 assert self.links & begun
-            case c.UseMicrophone(on) | c.UseLoudspeaker(on):
-                assert on is not self.on[type(order)]
-                self.on[type(order)] = on
+            case c.UseMicrophone() | c.UseLoudspeaker():
+                assert order != self.standing[type(order)]
+                self.standing[type(order)] = order
             case c.Play(handle) | c.Discard(handle):
                 assert isinstance(event, e.AgentAudio)
                 self.decided.add(handle)
@@ -197,7 +200,7 @@ def test_after_a_stop_everything_comes_to_rest(config: Settings, walk: list) -> 
     walker.step(3.0, (e.Frame, True, 0.0))
     assert walker.conn == conn
     assert walker.core.snapshot.link is Link.DOWN
-    assert walker.on == {c.UseMicrophone: False, c.UseLoudspeaker: False}
+    assert walker.standing == OFF
 
 
 @settings(deadline=None, max_examples=40)

@@ -17,6 +17,7 @@ from device_agent.runtime.resample import Resampler
 from device_agent.runtime.ring import FRAME_BYTES, FRAME_MS, CaptureRing
 
 SLACK_S = 0.003  # samples come in lumps: a little patience saves a look in vain
+LUMP_MS = 60  # read at once while nobody is connected; half of what the host's buffer holds
 VOID = -1
 """A generation that the latch never has: such a frame never leaves the device."""
 CARD_DELAY_S = 0.06
@@ -37,8 +38,9 @@ class Recording:
         clock: Clock,
     ) -> None:
         self.running = False
+        self.live = True
         self._card = card
-        self._period = card.rate * period_ms // 1000
+        self._periods = card.rate * LUMP_MS // 1000, card.rate * period_ms // 1000
         self._ring = ring
         self._latch = latch
         self._detector = detector
@@ -58,18 +60,19 @@ class Recording:
             # What is still on its way was heard under the old one: after an unmute, that is the muted time.
             self._generation = generation
             self._trusted_from = now + CARD_DELAY_S
+        period = self._periods[self.live]
         available = self._card.stream.get_read_available()
         if available < 0:
             raise AudioError(f"microphone {self._card.name!r} is gone: plug it in again")
-        if available >= self._period:
-            pcm = self._card.stream.read(self._period, exception_on_overflow=False)
+        if available >= period:
+            pcm = self._card.stream.read(period, exception_on_overflow=False)
             self._last = now
             self.running = True
-            available -= self._period
+            available -= period
             self._keep(pcm, now - available / self._card.rate)
         elif now - self._last > LOST_S:
             raise AudioError(f"microphone {self._card.name!r} delivers nothing: plug it in again")
-        missing = self._period - available
+        missing = period - available
         return missing / self._card.rate + SLACK_S if missing > 0 else 0.0
 
     def end(self) -> None:
@@ -109,9 +112,21 @@ class Capture(StreamWorker):
         self._ring = ring
         self._latch = latch
         self._detector = SpeechDetector()
+        self._live = True
+        self._recording: Recording | None = None
+
+    def use(self, on: bool, live: bool = True) -> None:
+        """Open or close the stream; frame by frame, or three at a time. Any thread; returns at once."""
+        self._live = live
+        if self._recording is not None:
+            self._recording.live = live
+        super().use(on)
 
     def open(self) -> Card:
         return self._devices.open_input()
 
     def session(self, card: Card) -> Recording:
-        return Recording(card, self._period_ms, self._ring, self._latch, self._detector, self._post, self.clock)
+        made = Recording(card, self._period_ms, self._ring, self._latch, self._detector, self._post, self.clock)
+        self._recording = made  # before the look at `_live`: a `use` in between then sets it on the recording
+        made.live = self._live
+        return made

@@ -71,9 +71,10 @@ class SendSilence:
 # ------------------------------------------------------------------------------------------- audio
 @record
 class UseMicrophone:
-    """Open or close the capture stream."""
+    """Open or close the capture stream. Not `live`: frames may come three at a time, which saves CPU between calls."""
 
     on: bool
+    live: bool = True
 
 
 @record

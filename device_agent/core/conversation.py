@@ -296,7 +296,8 @@ class Conversation:
         is_open = self._is_open
         listens = is_open or state.link is Link.BACKOFF or self._activation.always_on
         microphone = listens and not (seen.muted or seen.fault or self._stopped)
-        state.stand(microphone, is_open or self._speaker.sounding)
+        live = state.link is not Link.DOWN or not microphone
+        state.stand(microphone, live, is_open or self._speaker.sounding)
 
 
 AWAITED: dict[type, str] = {e.Frame: "late", e.Edge: "button", e.PlaybackIdle: "silent"}

@@ -26,7 +26,8 @@ class State:
         self.active_at = float("-inf")
         self._idle_close_s = idle_close_s
         self._judged, self._indicator = self.snapshot, self.snapshot.indicator
-        self._standing: tuple[bool, bool, c.Indicator | None] = (False, False, None)
+        self._standing: tuple[bool, bool, bool, c.Indicator] | None = None
+        self._ordered: tuple[c.Command | None, ...] = (c.UseMicrophone(False), c.UseLoudspeaker(False), None)
 
     def change(self, **fields: Any) -> None:
         """Replace fields of the snapshot."""
@@ -66,14 +67,16 @@ class State:
         if self._idle_close_s and self.link in (Link.INITIATING, Link.READY, Link.BACKOFF):
             self.after("idle", self._idle_close_s)
 
-    def stand(self, microphone: bool, loudspeaker: bool) -> None:
+    def stand(self, microphone: bool, live: bool, loudspeaker: bool) -> None:
         """Orders that hold until the next of their kind are given when they change."""
-        if self.snapshot is not self._judged:  # 50 frames a second change nothing
-            self._judged, self._indicator = self.snapshot, self.snapshot.indicator
-        standing = (microphone, loudspeaker, self._indicator)
+        standing = (microphone, live, loudspeaker, self.snapshot.indicator)
         if standing == self._standing:
             return
-        before, self._standing = self._standing, standing
-        for order, old, new in zip((c.UseMicrophone, c.UseLoudspeaker, c.Show), before, standing, strict=True):
-            if old != new:
-                self.orders.append(order(new))
+        self._standing = standing
+        ordered: tuple[c.Command, ...] = (
+            c.UseMicrophone(microphone, live),
+            c.UseLoudspeaker(loudspeaker),
+            c.Show(self.snapshot.indicator),
+        )
+        self.orders += [new for old, new in zip(self._ordered, ordered, strict=True) if old != new]
+        self._ordered = ordered
