@@ -29,6 +29,14 @@ def test_runs_are_joined() -> None:
     assert uplink.release(7) == [SendSilence(7, 2), SendFrames(7, 5, 5)]
 
 
+def test_what_was_said_while_connecting_is_marked() -> None:
+    """Kept frames and live ones never share an order, so that only the live ones may be dropped for their age."""
+    uplink = Uplink()
+    for seq in (1, 2, 3):
+        uplink.add(seq, live=seq == 3)
+    assert uplink.release(1) == [SendFrames(1, 1, 2, kept=True), SendFrames(1, 3, 3)]
+
+
 def test_the_oldest_makes_room() -> None:
     """Beyond 8 s the oldest frame is given up and counted."""
     uplink = Uplink()

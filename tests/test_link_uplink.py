@@ -61,6 +61,19 @@ def test_at_most_100_ms_are_joined():
     assert desk.taken() == VOICE * 2
 
 
+def test_what_was_said_while_connecting_is_never_too_old():
+    """A network that takes it slowly gets it late; live audio of the same age is given up."""
+    desk = Desk()
+    seq = desk.ring.write(VOICE, desk.latch.generation)
+    desk.outbox.put_audio(SendFrames(1, seq, seq, kept=True), 0.0)
+    desk.capture(2, now=0.0)
+    desk.uplink.drop_stale(3.0)
+    assert desk.taken() == VOICE * 3
+    desk.capture(2, now=0.0)
+    desk.uplink.drop_stale(3.0)
+    assert (desk.taken(), desk.uplink.take_dropped()) == (b"", 2)
+
+
 def test_a_frame_captured_before_a_mute_never_leaves_after_it():
     """Not while muted and not when the mute is over: it was queued, and becomes silence at the last moment."""
     desk = Desk()

@@ -53,11 +53,15 @@ class Send:
 
 @record
 class SendFrames:
-    """Send the capture ring's frames `first` … `last` (both included), due now."""
+    """Send the capture ring's frames `first` … `last` (both included), due now.
+
+    `kept` frames are what was said while connecting: however slowly the network takes them, they are not dropped.
+    """
 
     conn: int
     first: int
     last: int
+    kept: bool = False
 
 
 @record

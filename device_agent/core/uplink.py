@@ -23,7 +23,7 @@ class Uplink:
     """
 
     def __init__(self) -> None:
-        self._slots: deque[int | None] = deque()
+        self._slots: deque[tuple[int | None, bool]] = deque()  # with whether it was kept
         self._silent = 0
         self.borrowed = 0
         self.dropped = 0
@@ -46,23 +46,23 @@ class Uplink:
         if len(self._slots) >= KEPT_FRAMES:
             self._slots.popleft()
             self.dropped += 1
-        self._slots.append(slot)
+        self._slots.append((slot, not live))
 
     def release(self, conn: int) -> list[SendFrames | SendSilence]:
         """Up to four slots as orders, runs joined."""
         orders: list[SendFrames | SendSilence] = []
         for _ in range(min(CATCH_UP, len(self._slots))):
-            slot = self._slots.popleft()
+            slot, kept = self._slots.popleft()
             last = orders[-1] if orders else None
             if slot is None:
                 if isinstance(last, SendSilence):
                     orders[-1] = SendSilence(conn, last.frames + 1)
                 else:
                     orders.append(SendSilence(conn))
-            elif isinstance(last, SendFrames) and last.last == slot - 1:
-                orders[-1] = SendFrames(conn, last.first, slot)
+            elif isinstance(last, SendFrames) and (last.last, last.kept) == (slot - 1, kept):
+                orders[-1] = SendFrames(conn, last.first, slot, kept)
             else:
-                orders.append(SendFrames(conn, slot, slot))
+                orders.append(SendFrames(conn, slot, slot, kept))
         return orders
 
     def clear(self) -> None:

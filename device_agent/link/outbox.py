@@ -20,6 +20,7 @@ class Due:
     first: int | None
     count: int
     at: float
+    kept: bool = False
 
 
 class Outbox:
@@ -48,7 +49,7 @@ class Outbox:
 
     def put_audio(self, order: SendFrames | SendSilence, now: float) -> None:
         if isinstance(order, SendFrames):
-            due = Due(order.conn, order.first, order.last - order.first + 1, now)
+            due = Due(order.conn, order.first, order.last - order.first + 1, now, order.kept)
         else:
             due = Due(order.conn, None, order.frames, now)
         if len(self.audio) >= LIMIT:

@@ -44,10 +44,14 @@ class Uplink:
         return encode_audio(self._format.from_pcm(self._resampler.process(pcm))) if pcm else None
 
     def drop_stale(self, now: float) -> None:
-        """Give up what the network did not take within 500 ms."""
+        """Give up what the network did not take within 500 ms, but never what was said while connecting."""
         queue = self._outbox.audio
-        while queue and (now - queue[0].at > MAX_AGE_S or queue[0].conn != self._conn or self._format is None):
+        while queue and (self._is_stale(queue[0], now) or queue[0].conn != self._conn or self._format is None):
             self._dropped += queue.popleft().count
+
+    @staticmethod
+    def _is_stale(due: Due, now: float) -> bool:
+        return now - due.at > MAX_AGE_S and not due.kept
 
     def take_dropped(self) -> int:
         """How many frames were given up since the last call."""
