@@ -25,11 +25,13 @@ from device_agent.bench.measure import measure
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
 from device_agent.bench.visitor import Line, Visitor
 from device_agent.errors import AudioError, DeviceAgentError
+from device_agent.runtime.deadline import Deadline
 from device_agent.runtime.resample import Resampler
 
 WAV_RATE = 16_000
 START_S = 30.0
 STOP_S = 5.0
+LOOK_S = 0.01
 SILENCE_DBFS = -90.0
 PROGRAM = (sys.executable, "-m", "device_agent")
 
@@ -59,8 +61,7 @@ class Simulator:
         self.url = ""
         self.events: list[dict[str, Any]] = []
         self._options = options
-        self._grown = threading.Condition()
-        self._ended = False
+        self._ended = threading.Event()
 
     def __enter__(self) -> Simulator:
         command = (*PROGRAM, "bench", "simulate", "--control", "--events", "-", "--record", str(self.record))
@@ -70,8 +71,7 @@ class Simulator:
         self._thread = threading.Thread(target=self._read, name="simulator", daemon=True)
         self._thread.start()
         try:
-            with self._grown:
-                self._grown.wait_for(lambda: self.url or self._ended, START_S)
+            self._await(lambda: self.url, START_S)
             if not self.url:
                 raise DeviceAgentError("the simulator did not start: see its message above")
         except BaseException:  # Ctrl-C too: no process is left behind
@@ -89,16 +89,19 @@ class Simulator:
 
     def of_kind(self, kind: str, since: float = 0.0, **facts: Any) -> list[dict[str, Any]]:
         """The events of one kind that came at or after a monotonic time, with these facts."""
-        with self._grown:
-            return [event for event in self.events if _fits(event, kind, since, facts)]
+        return [event for event in list(self.events) if _fits(event, kind, since, facts)]
 
     def wait(self, kind: str, since: float = 0.0, timeout: float = 10.0, **facts: Any) -> dict[str, Any]:
         """The first such event, past or to come. Raises `DeviceAgentError` when it does not come."""
-        with self._grown:
-            self._grown.wait_for(lambda: self._ended or self.of_kind(kind, since, **facts), timeout)
+        self._await(lambda: self.of_kind(kind, since, **facts), timeout)
         if found := self.of_kind(kind, since, **facts):
             return found[0]
         raise DeviceAgentError(f"the server did not see {kind} {facts or ''} within {timeout:.0f} s")
+
+    def _await(self, holds: Callable[[], object], timeout: float) -> None:
+        deadline = Deadline(timeout)
+        while not holds() and not deadline.passed and not self._ended.is_set():
+            self._ended.wait(LOOK_S)
 
     def order(self, do: str, **details: Any) -> float:
         """One line of the control channel; the time at which it was given."""
@@ -111,15 +114,11 @@ class Simulator:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            with self._grown:
-                if line.startswith("listening on "):
-                    self.url = line.split()[-1]
-                elif line.startswith("{"):
-                    self.events.append(json.loads(line))
-                self._grown.notify_all()
-        with self._grown:
-            self._ended = True
-            self._grown.notify_all()
+            if line.startswith("listening on "):
+                self.url = line.split()[-1]
+            elif line.startswith("{"):
+                self.events.append(json.loads(line))
+        self._ended.set()
 
 
 def _fits(event: dict[str, Any], kind: str, since: float, facts: dict[str, Any]) -> bool:

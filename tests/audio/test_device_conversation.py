@@ -6,6 +6,7 @@ import array
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from analysis import RATE, Samples
@@ -110,7 +111,7 @@ def test_the_interrupted_reply_was_cut(replies: list[Reply]) -> None:
 
 
 def steepest(samples: Samples) -> int:
-    return max(abs(b - a) for a, b in zip(samples, samples[1:], strict=False))
+    return max(abs(b - a) for a, b in pairwise(samples))
 
 
 def test_no_reply_begins_or_ends_with_a_click(talk: Call, replies: list[Reply]) -> None:

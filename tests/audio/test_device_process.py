@@ -139,20 +139,23 @@ def test_the_death_of_the_sound_server_is_survived(tmp_path: Path) -> None:
 
     When the sound server is back, so are the cards, in the same conversation.
     """
-    with own_server() as cards, Systemd(tmp_path / "notify") as systemd:
-        with call(cards, *TALK, environ=systemd.environ) as run:
-            run.ready()
-            cards.kill_server()
-            systemd.hears("STATUS=no-microphone")
-            run.pause(2.0)
-            began, cpu = run.simulator.order("none"), run.cpu_s()
-            run.pause(4.0)
-            audio = run.simulator.of_kind("audio", since=began)
-            assert 3.0 < sum(event["n"] for event in audio) / 16_000 < 5.0
-            assert all(event["dbfs"] < -100 for event in audio)
-            assert (run.cpu_s() - cpu) / 4.0 < 0.3
-            cards.revive_server()
-            systemd.heard.clear()
-            systemd.hears("STATUS=listening", timeout=12)
-            assert len(run.simulator.of_kind("connected")) == 1
-            assert run.stop()[1] == 0
+    with (
+        own_server() as cards,
+        Systemd(tmp_path / "notify") as systemd,
+        call(cards, *TALK, environ=systemd.environ) as run,
+    ):
+        run.ready()
+        cards.kill_server()
+        systemd.hears("STATUS=no-microphone")
+        run.pause(2.0)
+        began, cpu = run.simulator.order("none"), run.cpu_s()
+        run.pause(4.0)
+        audio = run.simulator.of_kind("audio", since=began)
+        assert 3.0 < sum(event["n"] for event in audio) / 16_000 < 5.0
+        assert all(event["dbfs"] < -100 for event in audio)
+        assert (run.cpu_s() - cpu) / 4.0 < 0.3
+        cards.revive_server()
+        systemd.heard.clear()
+        systemd.hears("STATUS=listening", timeout=12)
+        assert len(run.simulator.of_kind("connected")) == 1
+        assert run.stop()[1] == 0

@@ -1,0 +1,74 @@
+"""`device-agent demo` as a person meets it: its verdict, its recording, and what Ctrl-C leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import wave
+from array import array
+from pathlib import Path
+
+import pytest
+from analysis import dbfs
+from rig import until
+
+from device_agent.bench.virtual_audio import VirtualCards
+from device_agent.bench.visitor import speech
+
+
+def start(*arguments: str) -> tuple[subprocess.Popen[str], list[str]]:
+    """The demo as a job of its own, as a shell starts it, and the lines that it says."""
+    process = subprocess.Popen(
+        (sys.executable, "-m", "device_agent", "demo", *arguments),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    lines: list[str] = []
+    assert process.stdout is not None
+    threading.Thread(target=lambda out: [lines.append(line) for line in out], args=(process.stdout,)).start()
+    return process, lines
+
+
+def job(session: int) -> list[str]:
+    """The processes that belong to a session."""
+    found = subprocess.run(("ps", "-o", "pid=,args=", "-s", str(session)), capture_output=True, text=True)
+    return [line for line in found.stdout.splitlines() if "<defunct>" not in line]
+
+
+def test_ctrl_c_leaves_nothing_behind(cards: VirtualCards, tmp_path: Path) -> None:
+    """Exit code 130, no process of the job, no card of the demo's in the sound server that was there before.
+
+    Sabotage: before Ctrl-C the same looks find both.
+    """
+    process, lines = start("--output", str(tmp_path / "out.wav"))
+    until(lambda: any("connected" in line for line in lines), 20, "the demo runs")
+    sinks = ("pactl", "list", "short", "sinks")
+    mine = f"_{process.pid}"
+    assert mine in subprocess.run(sinks, capture_output=True, text=True).stdout
+    assert len(job(process.pid)) > 3
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(10) == 130
+    assert mine not in subprocess.run(sinks, capture_output=True, text=True).stdout
+    assert job(process.pid) == []
+    assert not any("Traceback" in line for line in lines), lines[-20:]
+
+
+@pytest.mark.slow
+def test_a_recording_of_ones_own_is_said(cards: VirtualCards, tmp_path: Path) -> None:
+    """--wav: the visitor says that file; both channels of the result hold sound, and the verdict is in words."""
+    file, output = tmp_path / "question.wav", tmp_path / "out.wav"
+    with wave.open(str(file), "wb") as wav:
+        wav.setnchannels(1)
+        wav.setsampwidth(2)
+        wav.setframerate(48_000)
+        wav.writeframes(speech("What time is it?"))
+    process, lines = start("--wav", str(file), "--output", str(output))
+    assert process.wait(60) == 0, lines[-10:]
+    assert any("says  “question.wav”" in line for line in lines)
+    assert any("replies played whole" in line for line in lines)
+    with wave.open(str(output)) as wav:
+        assert (wav.getnchannels(), wav.getframerate()) == (2, 16_000)
+        both = array("h", wav.readframes(wav.getnframes()))
+    assert dbfs(both[::2]) > -50 and dbfs(both[1::2]) > -50
