@@ -63,7 +63,7 @@ class Stand(Worker):
     def unblock(self) -> None:
         self.fail_now.set()
 
-    def use(self, on: bool) -> None:
+    def use(self, on: bool, *_: object) -> None:
         self.orders.append(on)
         self.ordered.set()
 
