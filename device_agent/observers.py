@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 
 from device_agent.core import commands as c
 from device_agent.core import events as e
@@ -12,6 +13,9 @@ from device_agent.core.indicator import Snapshot
 from device_agent.protocol import messages as m
 
 log = logging.getLogger("device_agent")
+
+
+FIELDS = tuple(field.name for field in fields(Snapshot))
 
 
 class LogObserver:
@@ -34,7 +38,7 @@ class LogObserver:
             say(self, event)
 
     def _changes(self, new: Snapshot) -> None:
-        for name in Snapshot.__slots__:
+        for name in FIELDS:
             before, after = getattr(self._last, name), getattr(new, name)
             if before != after:
                 level = logging.WARNING if name in ("fault", "microphone", "loudspeaker") and after else logging.INFO

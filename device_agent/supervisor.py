@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
+from device_agent.records import record
 from device_agent.runtime.deadline import Clock, Deadline
 from device_agent.runtime.worker import Worker
 from device_agent.system.notify import Notifier
@@ -33,7 +34,7 @@ EXIT_FAULT = 70
 STDERR = 2  # the descriptor itself: a dump must not depend on any object
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WorkerFailed:
     """A worker's thread `ident` ended by itself."""
 
@@ -42,14 +43,14 @@ class WorkerFailed:
     ident: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Signalled:
     """SIGTERM or SIGINT came."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Line:
     """A line for stdout; only the main thread writes it."""
 

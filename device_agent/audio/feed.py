@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from device_agent.records import record
 from device_agent.runtime.resample import Resampler
 from device_agent.runtime.ring import Chunk, PlaybackRing
 
@@ -14,7 +13,7 @@ JITTER_S = 1.0  # a reply that pauses for longer is thinking, not late
 CLEAN_REPLIES = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Run:
     """`frames` samples in a row of one reply, or of silence. `last`: the reply ends with them."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from device_agent.config.paths import Paths
 from device_agent.config.schema import Settings
 from device_agent.config.secrets import redacted
 from device_agent.errors import ConfigError
+from device_agent.records import record
 
 _PREFIX = "DEVICE_AGENT_"
 _HERE = Path()
@@ -26,7 +26,7 @@ _HEADER = re.compile(r"\s*\[+\s*([^\]]+?)\s*\]")
 _KEY = re.compile(r"\s*([\w.-]+)\s*=")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Loaded:
     """The effective settings, where each comes from (by dotted name), and the files that were read."""
 
@@ -35,7 +35,7 @@ class Loaded:
     files: tuple[Path, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Given:
     """One setting as one layer gives it; a name without a dot is a section that cannot be taken apart."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, fields
 from functools import cache
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from device_agent.config.schema import Settings
+from device_agent.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Option:
     """What the schema says about one setting."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from device_agent.records import record
 
 _NAME = "device-agent"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Paths:
     """The directories of the system's and of this user's configuration; root's own is the system's."""
 

@@ -8,8 +8,10 @@ directory of the configuration file that says so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from device_agent.records import record
 
 
 def _opt(default: Any, help: str, **limits: Any) -> Any:
@@ -20,7 +22,7 @@ def _opt(default: Any, help: str, **limits: Any) -> Any:
     return field(default=default, metadata=metadata)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Agent:
     """Which agent to talk with, and what to tell it at the start of a conversation."""
 
@@ -39,7 +41,7 @@ class Agent:
     branch_id: str = _opt("", "Agent branch.")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Server:
     """Where the service is and how this device proves who it is."""
 
@@ -63,7 +65,7 @@ class Server:
     origin: str = _opt("", "Origin header for agents with an allow-list of hosts; empty sends none.")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Activation:
     """What opens a conversation."""
 
@@ -75,7 +77,7 @@ class Activation:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Gate:
     """The local speech gate: it serves activation, barge-in and idle close."""
 
@@ -91,7 +93,7 @@ class Gate:
     hangover_ms: int = _opt(800, "How long the gate stays open after the last speech.", range=(100, 5000))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Audio:
     """Microphone and loudspeaker."""
 
@@ -114,7 +116,7 @@ class Audio:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Session:
     """When a conversation ends by itself. Conversations are billed by connected time."""
 
@@ -123,7 +125,7 @@ class Session:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Panel:
     """Button, light and mute switch on GPIO pins (BCM numbers); -1 means that there is none."""
 
@@ -146,7 +148,7 @@ class Panel:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tools:
     """Functions on this device that the agent may call."""
 
@@ -155,7 +157,7 @@ class Tools:
     workers: int = _opt(2, "How many calls may run at once.", range=(1, 8))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Log:
     """What is written to the log."""
 
@@ -163,7 +165,7 @@ class Log:
     transcripts: bool = _opt(False, "Write what was said; off keeps lengths only.")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settings:
     """The whole configuration, one section each."""
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from device_agent.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Press:
     """The button went down; said on the leading edge, so that nothing waits for the debounce time."""
 
     t: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Release:
     """The button went up after `held` seconds."""
 

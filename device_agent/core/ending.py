@@ -6,8 +6,9 @@ The reason text decides before the code, because the service uses one code for s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from device_agent.records import record
 
 
 class Kind(Enum):
@@ -24,7 +25,7 @@ class Kind(Enum):
     SETUP = "setup"  # it cannot even be tried: no agent id, no key
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class End:
     """The end of a connection. `retry_after` (s) is the server's own wish, where it gave one."""
 
@@ -34,7 +35,7 @@ class End:
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """What an end means. `advice` is one line for a person, empty where none is needed."""
 

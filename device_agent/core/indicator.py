@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from device_agent.core.commands import Indicator
 from device_agent.core.tables import Link, Turn
+from device_agent.records import record
 
 TURNS = {
     Turn.SPEAKING: Indicator.SPEAKING,
@@ -14,7 +13,7 @@ TURNS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Snapshot:
     """Everything about the device that a person may see."""
 

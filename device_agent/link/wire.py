@@ -9,7 +9,6 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult
 
@@ -21,6 +20,7 @@ from device_agent.link.conduit import Conduit
 from device_agent.link.endings import Ended, clean, refusal
 from device_agent.link.record import Recorder
 from device_agent.link.signed_url import USER_AGENT
+from device_agent.records import record
 
 ACCEPTED_BYTES = 16 * 1024 * 1024
 TOLERATED_BYTES = 64 * 1024 * 1024
@@ -33,21 +33,21 @@ _TRY_AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _OP = websocket.ABNF
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Text:
     """A whole text message, not yet decoded."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Skip:
     """A message that was not taken, for `reason`."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Close:
     """The peer's close frame. 1005: it gave no code."""
 

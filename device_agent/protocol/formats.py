@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from device_agent.protocol import ulaw as g711
+from device_agent.records import record
 
 
 class FormatError(ValueError):
     """A format that is not one of the seven, or PCM that ends in half a sample."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AudioFormat:
     """One of `FORMATS`; `rate` is in samples per second."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from threading import Lock
+
+from device_agent.records import record
 
 FRAME_MS = 20
 FRAME_SAMPLES = 320  # 16 kHz mono
 FRAME_BYTES = 640  # s16le
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Captured:
     """20 ms of microphone audio (16 kHz mono s16le) and the mute generation under which it was captured."""
 
@@ -49,7 +50,7 @@ class CaptureRing:
         self._slots = [None] * self._size
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chunk:
     """A piece of reply `event_id`: mono s16le at `rate` Hz. `final` closes the reply (and may be empty)."""
 
