@@ -81,19 +81,25 @@ class Device:
         from device_agent.audio.devices import Devices
 
         devices, other = Devices(settings.audio), self._makers.get
-        add("capture", other("capture", lambda: self._capture(devices)), lambda: self._again(c.UseMicrophone))
-        add("playback", other("playback", lambda: self._playback(devices)), lambda: self._again(c.UseLoudspeaker))
+        if not self._makers:
+            # PortAudio takes as long to start as all that follows here takes to load. Not a daemon: a process that
+            # ends at once must not leave while it is inside.
+            threading.Thread(target=devices.prepare, name="portaudio-start").start()
         add("link", other("link", self._link), self._link_replaced)
+        # The dispatcher comes second: the connection is being opened while the audio drivers load.
+        self._supervisor.add_irreplaceable(self._dispatcher(observers))
+        add("playback", other("playback", lambda: self._playback(devices)), lambda: self._again(c.UseLoudspeaker))
+        add("capture", other("capture", lambda: self._capture(devices)), lambda: self._again(c.UseMicrophone))
         if settings.panel.backend != "none":
             from device_agent.panel.pins import choose_backend
 
             if choose_backend(settings.panel) != "none":
                 add("panel", self._panel, lambda: self._again(c.Show))
-                self._performers[c.Show] = self._standing(c.Show, lambda order: self._worker("panel").show(order))
-        conversation = Conversation(settings, random.Random().random)
-        failed = self._supervisor.failed
-        dispatcher = Dispatcher(conversation, self._mailbox, self._performers, observers, failed)
-        self._supervisor.add_irreplaceable(dispatcher)
+                self._performers[c.Show] = self._standing(c.Show, "panel", lambda panel, order: panel.show(order))
+
+    def _dispatcher(self, observers: Sequence[Observer]) -> Dispatcher:
+        conversation = Conversation(self._settings, random.Random().random)
+        return Dispatcher(conversation, self._mailbox, self._performers, observers, self._supervisor.failed)
 
     # ------------------------------------------------------------------------------- builders
     def _capture(self, devices: Any) -> Worker:
@@ -147,9 +153,11 @@ class Device:
             c.SendFrames: lambda order: self._worker("link").send_frames(order),
             c.SendSilence: lambda order: self._worker("link").send_silence(order),
             c.UseMicrophone: self._standing(
-                c.UseMicrophone, lambda order: self._worker("capture").use(order.on, order.live)
+                c.UseMicrophone, "capture", lambda capture, order: capture.use(order.on, order.live)
             ),
-            c.UseLoudspeaker: self._standing(c.UseLoudspeaker, lambda order: self._worker("playback").use(order.on)),
+            c.UseLoudspeaker: self._standing(
+                c.UseLoudspeaker, "playback", lambda playback, order: playback.use(order.on)
+            ),
             c.WipeCapture: lambda _: self._capture_ring.wipe(),
             c.Play: lambda order: self._playback_ring.play(order.handle),
             c.Discard: lambda order: self._playback_ring.discard(order.handle),
@@ -162,14 +170,19 @@ class Device:
     def _worker(self, name: str) -> Any:
         return self._supervisor.worker(name)
 
-    def _standing(self, kind: type, perform: Callable[[Any], None]) -> Callable[[Any], None]:
-        """An order that holds until the next of its kind: a replaced worker gets it again."""
-        self._repeat[kind] = perform
+    def _standing(self, kind: type, name: str, perform: Callable[[Any, Any], None]) -> Callable[[Any], None]:
+        """An order that holds until the next of its kind: a worker that starts, or is replaced, gets it again."""
+
+        def repeat(order: c.Command) -> None:
+            worker = self._supervisor.find(name)
+            if worker is not None:  # it will get the order when it starts
+                perform(worker, order)
 
         def remember(order: c.Command) -> None:
             self._orders[kind] = order  # before it is performed: see `_again`
-            perform(order)
+            repeat(order)
 
+        self._repeat[kind] = repeat
         return remember
 
     def _again(self, kind: type) -> None:
@@ -194,6 +207,8 @@ class Device:
         core. First the fact, then the order: what the new worker says to it comes later and is too late to count.
         """
         conn = self._conn
+        if not conn:
+            return  # this is the first link
         self._mailbox.post(e.LinkEnded(conn, End(Kind.NETWORK, reason="the link worker was replaced")))
         self._worker("link").disconnect(c.Disconnect(conn))
 

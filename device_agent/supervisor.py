@@ -83,7 +83,7 @@ class Inbox:
 
 @dataclass(slots=True)
 class Post:
-    """A place that a worker holds. `make` builds one; `restore` gives a new one its standing orders.
+    """A place that a worker holds. `make` builds one; `restore` gives it the orders that hold already.
 
     Without `make` the worker cannot be replaced: its end is the process's.
     """
@@ -134,9 +134,13 @@ class Supervisor:
 
     def worker(self, name: str) -> Worker:
         """The worker that holds the post now."""
-        worker = self._posts[name].worker
+        worker = self.find(name)
         assert worker is not None, f"{name} is asked for before it was started"
         return worker
+
+    def find(self, name: str) -> Worker | None:
+        """As `worker`; None before it was started."""
+        return self._posts[name].worker
 
     def failed(self, name: str, error: BaseException) -> None:
         """Called by the thread of a worker that ends by itself."""
@@ -163,6 +167,7 @@ class Supervisor:
             post.worker = post.worker or (post.make() if post.make else None)
             assert post.worker is not None
             post.worker.start()
+            post.restore()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
