@@ -88,8 +88,8 @@ class Device:
         add("link", other("link", self._link), self._link_replaced)
         # The dispatcher comes second: the connection is being opened while the audio drivers load.
         self._supervisor.add_irreplaceable(self._dispatcher(observers))
-        add("playback", other("playback", lambda: self._playback(devices)), lambda: self._again(c.UseLoudspeaker))
         add("capture", other("capture", lambda: self._capture(devices)), lambda: self._again(c.UseMicrophone))
+        add("playback", other("playback", lambda: self._playback(devices)), lambda: self._again(c.UseLoudspeaker))
         if settings.panel.backend != "none":
             from device_agent.panel.pins import choose_backend
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
@@ -61,7 +60,7 @@ def end_of(error: BaseException) -> End | None:
             return End(Kind.TLS, reason=clean(error.reason or "TLS handshake failed"))
         case websocket.WebSocketProtocolException() | websocket.WebSocketPayloadException():
             return End(Kind.PROTOCOL, 1002, clean(str(error)))
-        case websocket.WebSocketException() | http.client.HTTPException():
+        case websocket.WebSocketException():
             return End(Kind.PROTOCOL, reason="the answer to the handshake is not what it should be")
         case DeviceAgentError():
             return End(Kind.SETUP, reason=clean(str(error)))
