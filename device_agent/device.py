@@ -85,10 +85,10 @@ class Device:
             # PortAudio takes as long to start as all that follows here takes to load. Not a daemon: a process that
             # ends at once must not leave while it is inside.
             threading.Thread(target=devices.prepare, name="portaudio-start").start()
-        add("link", other("link", self._link), self._link_replaced)
-        # The dispatcher comes second: the connection is being opened while the audio drivers load.
-        self._supervisor.add_irreplaceable(self._dispatcher(observers))
         add("capture", other("capture", lambda: self._capture(devices)), lambda: self._again(c.UseMicrophone))
+        add("link", other("link", self._link), self._link_replaced)
+        # The dispatcher comes third: microphone and connection are being opened while the rest loads.
+        self._supervisor.add_irreplaceable(self._dispatcher(observers))
         add("playback", other("playback", lambda: self._playback(devices)), lambda: self._again(c.UseLoudspeaker))
         if settings.panel.backend != "none":
             from device_agent.panel.pins import choose_backend

@@ -26,7 +26,8 @@ IMPORT_OWNERS = {
     "gpiozero": {"panel/pins.py"},
     "pocketsphinx": {"simulator/recogniser.py"},
     "pyaudio": {"audio/host.py"},
-    "webrtcvad": {"audio/vad.py", "simulator/hearing.py"},
+    "_webrtcvad": {"audio/vad.py"},
+    "webrtcvad": {"simulator/hearing.py"},
     "websocket": {"link/wire.py", "link/endings.py"},
     "websockets": {"simulator/server.py"},
 }
