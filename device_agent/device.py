@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from device_agent.runtime.worker import Worker
 from device_agent.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from device_agent.audio.tape import Tape
     from device_agent.link.record import Recorder
     from device_agent.tools.runner import ToolRunner
 
@@ -48,12 +50,14 @@ class Device:
         supervisor: Supervisor,
         observers: Sequence[Observer] = (),
         record_wire: Path | None = None,
+        record_played: Path | None = None,
         makers: Mapping[str, Callable[[], Worker]] | None = None,
     ) -> None:
         self._settings = settings
         self._secrets = secrets
         self._supervisor = supervisor
-        self._recorder = self._open_recorder(record_wire) if record_wire else None
+        self._recorder = _recorder(record_wire) if record_wire else None
+        self._tape = _tape(record_played) if record_played else None
         self._mailbox = Mailbox()
         self.post = self._mailbox.post
         """Tell the core a fact; any thread."""
@@ -111,7 +115,7 @@ class Device:
     def _playback(self, devices: Any) -> Worker:
         from device_agent.audio.playback import Playback
 
-        return Playback(devices, self._playback_ring, self._mailbox.post, self._supervisor.failed)
+        return Playback(devices, self._playback_ring, self._mailbox.post, self._supervisor.failed, tape=self._tape)
 
     def _link(self) -> Worker:
         from device_agent.link.worker import Link as LinkWorker
@@ -120,15 +124,6 @@ class Device:
         who = self._settings, self._secrets
         post, failed = self._mailbox.post, self._supervisor.failed
         return LinkWorker(*who, *rings, self._latch, post, failed, recorder=self._recorder)
-
-    @staticmethod
-    def _open_recorder(file: Path) -> Recorder:
-        from device_agent.link.record import Recorder
-
-        try:
-            return Recorder(file)
-        except OSError as error:
-            raise UsageError(f"{file} cannot be written ({error.strerror}): choose another place") from error
 
     def _panel(self) -> Worker:
         from device_agent.panel.panel import Panel
@@ -246,3 +241,25 @@ class Device:
         state = self._snapshot
         wrong = state.fault or state.microphone or state.loudspeaker
         return f"{state.indicator.value}{': ' + wrong if wrong else ''}"
+
+
+def _recorder(file: Path) -> Recorder:
+    from device_agent.link.record import Recorder
+
+    with _named(file):
+        return Recorder(file)
+
+
+def _tape(file: Path) -> Tape:
+    from device_agent.audio.tape import Tape
+
+    with _named(file):
+        return Tape(file)
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written ({error.strerror}): choose another place") from error

@@ -11,6 +11,7 @@ from device_agent.audio.devices import OUTPUT_FPB_S, Card, Devices
 from device_agent.audio.feed import Feed, Run
 from device_agent.audio.played import PlayedClock
 from device_agent.audio.stream import LOST_S, StreamWorker
+from device_agent.audio.tape import Tape
 from device_agent.core.events import Event, PlaybackIdle, PlaybackStarted, Played
 from device_agent.errors import AudioError
 from device_agent.runtime.deadline import Clock
@@ -88,13 +89,16 @@ class Reporter:
 class Playout:
     """One open loudspeaker in use: its buffer is kept at the lead, with sound or silence."""
 
-    def __init__(self, card: Card, feed: Feed, post: Callable[[Event], None], clock: Clock) -> None:
+    def __init__(
+        self, card: Card, feed: Feed, post: Callable[[Event], None], clock: Clock, tape: Tape | None = None
+    ) -> None:
         self.running = False
         self.underruns = 0
         """How often the card ran dry because this process came too late."""
         self._card = card
         self._feed = feed
         self._clock = clock
+        self._tape = tape
         self._played = PlayedClock(card.rate)
         self._reporter = Reporter(self._played, post)
         self._buffer = card.stream.get_write_available()
@@ -114,7 +118,7 @@ class Playout:
             self.running = True
         pieces = (min(round(self._lead_s * self._card.rate), self._buffer) - queued) // self._piece
         if pieces > 0:
-            self._write(pieces * self._piece, now)
+            self._write(pieces * self._piece, now, queued)
             queued += pieces * self._piece
             self._moved = now
         elif now - self._moved > LOST_S:
@@ -127,8 +131,10 @@ class Playout:
         """The stream is about to close."""
         self._reporter.abandon(self._clock())
 
-    def _write(self, frames: int, now: float) -> None:
+    def _write(self, frames: int, now: float, queued: int) -> None:
         pcm, runs = self._feed.next(frames, now)
+        if self._tape is not None:
+            self._tape.write(pcm, self._card.rate, now + queued / self._card.rate)
         for run in runs:
             self._reporter.wrote(run, now)
         if self._card.channels == 2:
@@ -156,9 +162,11 @@ class Playback(StreamWorker):
         post: Callable[[Event], None],
         on_failure: Callable[[str, BaseException], None],
         clock: Clock = time.monotonic,
+        tape: Tape | None = None,
     ) -> None:
         super().__init__("playback", "loudspeaker", devices, post, on_failure, clock)
         self.feed = Feed(ring)
+        self._tape = tape
         self._playout: Playout | None = None
 
     @property
@@ -170,5 +178,5 @@ class Playback(StreamWorker):
         return self._devices.open_output()
 
     def session(self, card: Card) -> Playout:
-        self._playout = Playout(card, self.feed, self._post, self.clock)
+        self._playout = Playout(card, self.feed, self._post, self.clock, self._tape)
         return self._playout

@@ -8,7 +8,6 @@ from __future__ import annotations
 import array
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from device_agent.audio.tape import read_tape
 from device_agent.bench.measure import measure
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
 from device_agent.bench.visitor import Line, Visitor
@@ -28,7 +28,7 @@ from device_agent.errors import AudioError, DeviceAgentError
 from device_agent.runtime.deadline import Deadline
 from device_agent.runtime.resample import Resampler
 
-WAV_RATE = 16_000
+WAV_RATE, CARD_RATE = 16_000, 48_000
 START_S = 30.0
 STOP_S = 5.0
 LOOK_S = 0.01
@@ -179,7 +179,8 @@ def converse(lines: tuple[Line, ...], output: Path, say: Callable[[str], None]) 
             ):
                 visitor = Visitor(microphone, recorder, clock.visitor_says, gone=lambda: process.poll() is not None)
                 visitor.converse(lines)
-            write_conversation(output, heard, simulator, recorder)
+            played = recorder.origin, recorder.samples()
+            write_conversation(output, heard, simulator, *played)
         code = report(simulator, recorder, lines, say)
     say(f"{output}: left is what the server received, right is what the loudspeaker played.")
     return code
@@ -188,39 +189,47 @@ def converse(lines: tuple[Line, ...], output: Path, say: Callable[[str], None]) 
 def echo_call(output: Path, seconds: float, say: Callable[[str], None]) -> int:
     """Talk to your own sound card: the simulator plays back what it heard and says how loud it was.
 
-    `output` gets what the server heard, and where a microphone gave nothing the exit code is 66.
+    `output` gets what the server heard (left) and what was handed to the sound card (right). Where the microphone
+    gave nothing the exit code is 66.
     """
     say("Speak; after each sentence you hear what the far end heard, with level and clipping. Ctrl-C ends.")
     with tempfile.TemporaryDirectory() as directory:
-        heard = Path(directory) / "heard.wav"
+        heard, tape = Path(directory) / "heard.wav", Path(directory) / "played"
+        arguments = ("--timeline", "--record-played", str(tape))
         greeting = "I play back what you say."
         with Simulator(heard, "--echo", "--first-message", greeting) as simulator:
             with (
-                device(simulator, {}, say, "activation.modes=always-on") as process,
+                device(simulator, {}, say, "activation.modes=always-on", arguments=arguments) as process,
                 # Ctrl-C reaches the device as well: it says goodbye by itself.
                 suppress(subprocess.TimeoutExpired, KeyboardInterrupt),
             ):
                 process.wait(seconds)
             levels = [event["dbfs"] for event in simulator.of_kind("audio")]
             turns = len(simulator.of_kind("turn"))
-        shutil.copyfile(heard, output)
+        start, rate, samples = read_tape(tape)
+        if rate not in (0, CARD_RATE):
+            samples = array.array("h", Resampler(rate, CARD_RATE).process(samples.tobytes()))
+        write_conversation(output, heard, simulator, start, samples)
     say("")
-    say(f"The far end heard {turns} sentences; {output} holds all that it heard.")
+    say(f"The far end heard {turns} sentences.")
+    say(f"{output}: left is what it heard, right is what was handed to the sound card.")
     if max(levels, default=-120.0) <= SILENCE_DBFS:
         raise AudioError("the microphone gave nothing but silence: is it the right one, and not muted?")
     say(f"Loudest 20 ms: {max(levels):.0f} dBFS; background: {statistics.quantiles(levels, n=10)[0]:.0f} dBFS.")
     return 0
 
 
-def write_conversation(output: Path, heard: Path, simulator: Simulator, recorder: Recorder) -> None:
-    """Left: the samples that the server received. Right: the samples that the loudspeaker's monitor recorded."""
+def write_conversation(
+    output: Path, heard: Path, simulator: Simulator, origin: float, played: array.array[int]
+) -> None:
+    """Left: the samples that the server received. Right: `played` (48 kHz), whose first sample sounded at `origin`."""
     audio = simulator.of_kind("audio")
     with wave.open(str(heard)) as source:
         left = array.array("h", source.readframes(source.getnframes()))
     right = array.array("h")
-    right.frombytes(Resampler(48_000, WAV_RATE).process(recorder.samples().tobytes()))
-    if audio:  # the first chunk's samples end when it arrived
-        lead = round((audio[0]["t"] - recorder.origin) * WAV_RATE) - audio[0]["n"]
+    right.frombytes(Resampler(CARD_RATE, WAV_RATE).process(played.tobytes()))
+    if audio and played:  # the first chunk's samples end when it arrived
+        lead = round((audio[0]["t"] - origin) * WAV_RATE) - audio[0]["n"]
         left = array.array("h", bytes(2 * max(0, lead))) + left[max(0, -lead) :]
     length = max(len(left), len(right))
     both = array.array("h", bytes(4 * length))

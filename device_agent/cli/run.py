@@ -16,6 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_arguments(parser)
     parser.add_argument("--timeline", action="store_true", help="tell what happens as a person would")
     parser.add_argument(
+        "--record-played", type=Path, metavar="FILE", help="keep what is handed to the sound card (for the echo call)"
+    )
+    parser.add_argument(
         "--record-wire", type=Path, metavar="FILE", help="write types, sizes and times of all messages as JSON lines"
     )
 
@@ -47,5 +50,5 @@ def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace) -> int:
     configure("warning" if args.timeline else settings.log.level, tell)
     supervisor = Supervisor(inbox, LineWriter(sys.stdout.fileno()).write, Notifier(os.environ))
     observer = Timeline(tell) if args.timeline else LogObserver(settings.log.transcripts)
-    Device(settings, secrets, supervisor, [observer], args.record_wire)
+    Device(settings, secrets, supervisor, [observer], args.record_wire, args.record_played)
     return supervisor.run()
