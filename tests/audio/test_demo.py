@@ -12,10 +12,10 @@ from array import array
 from pathlib import Path
 
 import pytest
-from analysis import dbfs
+from analysis import dbfs, find
 from rig import until
 
-from device_agent.bench.virtual_audio import VirtualCards
+from device_agent.bench.virtual_audio import Microphone, VirtualCards
 from device_agent.bench.visitor import speech
 
 
@@ -72,3 +72,25 @@ def test_a_recording_of_ones_own_is_said(cards: VirtualCards, tmp_path: Path) ->
         assert (wav.getnchannels(), wav.getframerate()) == (2, 16_000)
         both = array("h", wav.readframes(wav.getnframes()))
     assert dbfs(both[::2]) > -50 and dbfs(both[1::2]) > -50
+
+
+@pytest.mark.slow
+def test_the_echo_call_keeps_both_ends(cards: VirtualCards, microphone: Microphone, tmp_path: Path) -> None:
+    """--mic: what the far end heard (left) comes back through the loudspeaker (right), later, and its level is said.
+
+    Sabotage: the same look does not find the sentence in the right channel before it was answered.
+    """
+    output = tmp_path / "out.wav"
+    process, lines = start("--mic", "--seconds", "16", "--output", str(output))
+    until(lambda: any("played" in line for line in lines), 20, "the greeting is over")
+    until(lambda: any("listening" in line for line in lines[-2:]), 5, "it listens")
+    microphone.say(speech("Tell me a joke."))
+    assert process.wait(40) == 0, lines[-10:]
+    assert any("Loudest 20 ms" in line for line in lines)
+    with wave.open(str(output)) as wav:
+        both = array("h", wav.readframes(wav.getnframes()))
+    left, right = both[::2], both[1::2]
+    said = next(at for at, sample in enumerate(left) if abs(sample) > 1000)
+    sentence = left[said + 1600 : said + 6400]
+    assert find(right, sentence, said + 8000, len(right)) is not None
+    assert find(right, sentence, 0, said) is None
