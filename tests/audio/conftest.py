@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from steady import pytest_runtest_protocol  # noqa: F401 (the hook that knows of stalls)
 
 from device_agent.audio.capture import Capture
 from device_agent.audio.devices import Devices

@@ -21,6 +21,7 @@ from subprocess import Popen
 from typing import Any
 
 from analysis import RATE, Samples, dbfs, find, likeness
+from steady import Metronome, overloaded
 
 from device_agent.bench.demo import Simulator, device
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
@@ -39,36 +40,6 @@ def until(holds: Callable[[], Any], timeout: float, what: str) -> Any:
         assert time.monotonic() < end, f"{what}: not within {timeout} s"
         pause.wait(0.01)
     return found
-
-
-class Metronome:
-    """Counts how often this machine stood still, by a thread that should beat every 5 ms.
-
-    Virtual cards are played by software: on a shared machine that stops for a moment they have holes of their own,
-    and a check that finds one then says nothing about the product. On a quiet machine nothing is excused.
-    """
-
-    BEAT_S, STALL_S = 0.005, 0.025
-
-    def __init__(self) -> None:
-        self.stalls = 0
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="metronome", daemon=True)
-
-    def __enter__(self) -> Metronome:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        last = time.monotonic()
-        while not self._end.wait(self.BEAT_S):
-            now = time.monotonic()
-            self.stalls += now - last > self.STALL_S
-            last = now
 
 
 @dataclass
@@ -128,7 +99,7 @@ class Call:
         while True:
             tries, before = tries - 1, self.metronome.stalls
             fault = measure()
-            calm = self.metronome.stalls == before and os.getloadavg()[0] < (os.cpu_count() or 1)
+            calm = self.metronome.stalls == before and not overloaded()
             if not fault or tries == 0 or calm:
                 return fault
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from analysis import noise, onset
-from rig import SILENT_AGENT, WIRE_RATE, Metronome, displaced, pcm, read, resampled, until
+from rig import SILENT_AGENT, WIRE_RATE, displaced, pcm, read, resampled, until
+from steady import Metronome
 
 from device_agent.bench.demo import Simulator
 from device_agent.bench.virtual_audio import RATE, Microphone, Recorder, VirtualCards

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from benchmarks.server import Server, until
 from benchmarks.signals import CARD_RATE, WIRE_RATE, resampled, samples
+from steady import steadily
 
 from device_agent.bench.visitor import speech
 from device_agent.simulator.voice import flite
@@ -69,7 +70,14 @@ def visit(*options: str) -> Iterator[Visit]:
 
 @pytest.fixture(scope="module")
 def conversation() -> Iterator[Visit]:
-    yield from visit()
+    yield from steadily(visit, check_whole)
+
+
+def check_whole(visit: Visit) -> None:
+    """What a machine that stands still tears first."""
+    check_turns(visit.messages("user"), visit.messages("ai"), visit.server, len(PLAN))
+    check_heard_processed(visit.spoken, visit.received)
+    check_interrupted(visit.corrections(), visit.server)
 
 
 @pytest.fixture(scope="module")

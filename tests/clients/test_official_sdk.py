@@ -11,6 +11,7 @@ import pytest
 from benchmarks.bed import OFFICIAL, Bed
 from benchmarks.server import Event, Server
 from benchmarks.signals import CARD_RATE, WIRE_RATE, first_audible, resampled, samples
+from steady import steadily
 
 from device_agent.bench.visitor import Line, Visitor, speech
 from device_agent.simulator.voice import flite
@@ -79,7 +80,15 @@ def bed() -> Iterator[Bed]:
 
 @pytest.fixture(scope="module")
 def conversation(bed: Bed) -> Iterator[Visit]:
-    yield from visit(bed)
+    yield from steadily(lambda: visit(bed), check_whole)
+
+
+def check_whole(visit: Visit) -> None:
+    """What a machine that stands still tears first."""
+    check_turns(texts(visit, "user_transcript"), texts(visit, "agent_response"), visit.server, 4)
+    check_heard(visit.spoken, visit.received)
+    check_sound("greeting", samples(flite("Hello. How can I help you?")), visit.loudspeaker, least=0.9)
+    check_interrupted(visit.corrections(), visit.server)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,88 @@
+"""A failed measurement counts only if the machine kept up with real time while it was made.
+
+Virtual cards are played by software, and so are the clients that the slow tiers drive: on a shared machine that stands
+still for a moment they have holes and delays of their own, which say nothing about the product. A test that fails
+while this machine stood still is run again, twice at most, and says so; on a quiet machine nothing is excused.
+A conftest takes the hook by importing it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+T = TypeVar("T")
+TRIES = 3
+BEAT_S, STALL_S = 0.005, 0.025
+
+
+class Metronome:
+    """Counts how often this machine stood still, by a thread that should beat every 5 ms."""
+
+    def __init__(self) -> None:
+        self.stalls = 0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="metronome", daemon=True)
+
+    def __enter__(self) -> Metronome:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        last = time.monotonic()
+        while not self._end.wait(BEAT_S):
+            now = time.monotonic()
+            self.stalls += now - last > STALL_S
+            last = now
+
+
+def overloaded() -> bool:
+    """Whether more is running than there are cores."""
+    return os.getloadavg()[0] >= (os.cpu_count() or 1)
+
+
+def steadily(make: Callable[[], Iterator[T]], check: Callable[[T], None]) -> Iterator[T]:
+    """A fixture's body: what the generator `make` yields, made anew if `check` fails and the machine stood still."""
+    for attempt in range(1, TRIES + 1):
+        made = make()
+        with Metronome() as metronome:
+            found = next(made, None)
+            assert found is not None
+        excused = attempt < TRIES and (metronome.stalls or overloaded())
+        try:
+            check(found)
+        except AssertionError as fault:
+            if excused:
+                print(f"made again after {metronome.stalls} stalls of this machine: {fault}")
+                made.close()
+                continue
+        yield found
+        made.close()
+        return
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Run one test, again if it failed while the machine stood still."""
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for attempt in range(1, TRIES + 1):
+        with Metronome() as metronome:
+            reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        failed = any(report.failed for report in reports)
+        if not failed or attempt == TRIES or not (metronome.stalls or overloaded()):
+            break
+        print(f"\n{item.nodeid}: failed while this machine stood still {metronome.stalls} times; measured again")
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
