@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace) -> int:
     from device_agent.device import Device
     from device_agent.observers import LogObserver, Timeline
-    from device_agent.supervisor import Inbox, Line, Supervisor
+    from device_agent.supervisor import LOOK_S, Inbox, Line, Supervisor
     from device_agent.system.log import LineWriter, configure
     from device_agent.system.notify import Notifier
 
@@ -48,7 +48,9 @@ def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace) -> int:
         inbox.put(Line(text))
 
     configure("warning" if args.timeline else settings.log.level, tell)
-    supervisor = Supervisor(inbox, LineWriter(sys.stdout.fileno()).write, Notifier(os.environ))
+    notifier = Notifier(os.environ)
+    look_s = min(LOOK_S, (notifier.watchdog_interval() or 4 * LOOK_S) / 4)  # three pings may be late
+    supervisor = Supervisor(inbox, LineWriter(sys.stdout.fileno()).write, notifier, look_s=look_s)
     observer = Timeline(tell) if args.timeline else LogObserver(settings.log.transcripts)
     Device(settings, secrets, supervisor, [observer], args.record_wire, args.record_played)
     return supervisor.run()
