@@ -150,10 +150,13 @@ def _small_window(r: Rig) -> None:
 
 
 def _fill(r: Rig, peer: Peer) -> None:
-    """Give the link more audio than the kernels hold; it has turned 30 times, each time writing all it could."""
+    """Give the link more audio than the kernels hold; it has turned 200 times, each time writing all it could.
+
+    So many, because the peer's kernel tells of its last bit of room with a delayed acknowledgement, 40 ms later.
+    """
     for _ in range(200):
         r.link.send_silence(SendSilence(1, 5))
-    for event_id in range(30):
+    for event_id in range(1000, 1200):
         peer.say({"type": "ping", "ping_event": {"event_id": event_id}})
         while r.events.next(ServerSaid).message != Ping(event_id):
             pass
