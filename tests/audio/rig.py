@@ -97,9 +97,9 @@ class Call:
     def steadily(self, measure: Callable[[], str], tries: int = 5) -> str:
         """What `measure` finds wrong; it measures again when this machine stood still or has too much to do."""
         while True:
-            tries, before = tries - 1, self.metronome.stalls
+            tries, before = tries - 1, self.metronome.hiccups
             fault = measure()
-            calm = self.metronome.stalls == before and not overloaded()
+            calm = self.metronome.hiccups == before and not overloaded()
             if not fault or tries == 0 or calm:
                 return fault
 
