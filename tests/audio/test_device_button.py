@@ -81,7 +81,7 @@ def test_push_to_talk_keeps_the_words_spoken_at_once(cards: VirtualCards, tmp_pa
     ):
         assert not simulator.of_kind("connected")
         microphone.say(pcm(words))
-        begin = until(lambda: onset(room.samples()), 3, "the words sound")
+        begin = until(lambda: onset(room.samples()), 8, "the words sound")
         pressed = device.move("press")
         assert device.lit("connecting", pressed) - pressed < 0.1
         assert simulator.wait("connected", since=pressed)["t"] - pressed < 0.5
