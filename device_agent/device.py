@@ -27,6 +27,7 @@ from device_agent.runtime.mailbox import Mailbox
 from device_agent.runtime.ring import CaptureRing, PlaybackRing
 from device_agent.runtime.worker import Worker
 from device_agent.supervisor import Supervisor
+from device_agent.system.state_file import StateFile
 
 if TYPE_CHECKING:
     from device_agent.audio.tape import Tape
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 GOODBYE_S = 0.2  # for the close frame and its answer
 TOOLS_S = 0.2
+STATE_S = 1.0  # for what has not been written yet; only a slow memory card needs any of it
 
 
 class Device:
@@ -52,10 +54,13 @@ class Device:
         record_wire: Path | None = None,
         record_played: Path | None = None,
         makers: Mapping[str, Callable[[], Worker]] | None = None,
+        state: StateFile | None = None,
     ) -> None:
         self._settings = settings
         self._secrets = secrets
         self._supervisor = supervisor
+        self.state = state or StateFile(None)
+        """What outlives a restart. Only the dispatcher changes it."""
         self._recorder = _recorder(record_wire) if record_wire else None
         self._tape = _tape(record_played) if record_played else None
         self._mailbox = Mailbox()
@@ -234,6 +239,7 @@ class Device:
 
         self._mailbox.post(e.Stop())
         self._offline.wait(GOODBYE_S)
+        self.state.close(Deadline(STATE_S))
         if self._tools is not None:
             self._tools.close(Deadline(TOOLS_S))
 

@@ -134,7 +134,7 @@ def device(
     arguments: tuple[str, ...] = ("--timeline",),
     stderr: IO[str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """`device-agent run` as a child process with a configuration of its own: the user's is not read."""
+    """`device-agent run` as a child process with configuration and state of its own: the user's are not touched."""
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "demo.toml"
         config.write_text("")
@@ -143,7 +143,11 @@ def device(
         options = [word for setting in chosen for word in ("--set", setting)]
         command = (*PROGRAM, "run", "--config", str(config), *arguments, *options)
         process = subprocess.Popen(
-            command, env={**os.environ, **environ}, stdout=subprocess.PIPE, stderr=stderr, text=True
+            command,
+            env={**os.environ, "STATE_DIRECTORY": directory, **environ},
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
         )
         reader = threading.Thread(target=_forward, args=(process, say), name="timeline", daemon=True)
         reader.start()

@@ -149,7 +149,7 @@ def visit(record: Path, say: Callable[[str], None], agent: str, url: str) -> Wir
     options = [word for setting in settings for word in ("--set", setting)]
     command = (*PROGRAM, "run", "--timeline", "--record-wire", str(record), *options)
     with VirtualCards() as cards, Recorder(cards) as recorder, Microphone(cards) as microphone:
-        process = subprocess.Popen(command, env={**os.environ, **cards.environ})
+        process = subprocess.Popen(command, env={**os.environ, "STATE_DIRECTORY": str(record.parent), **cards.environ})
         try:
             Visitor(microphone, recorder, say, gone=lambda: process.poll() is not None).converse(VISIT)
         finally:

@@ -46,6 +46,7 @@ def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace) -> int:
     from device_agent.supervisor import LOOK_S, Inbox, Line, Supervisor
     from device_agent.system.log import LineWriter, configure
     from device_agent.system.notify import Notifier
+    from device_agent.system.state_file import StateFile
 
     inbox = Inbox()
 
@@ -57,5 +58,6 @@ def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace) -> int:
     look_s = min(LOOK_S, (notifier.watchdog_interval() or 4 * LOOK_S) / 4)  # three pings may be late
     supervisor = Supervisor(inbox, LineWriter(sys.stdout.fileno()).write, notifier, look_s=look_s)
     observer = Timeline(tell) if args.timeline else LogObserver(settings.log.transcripts)
-    Device(settings, secrets, supervisor, [observer], args.record_wire, args.record_played)
+    state = StateFile.standard(os.environ)
+    Device(settings, secrets, supervisor, [observer], args.record_wire, args.record_played, state=state)
     return supervisor.run()

@@ -233,7 +233,7 @@ class Bed:
             (Path(home) / "complaints").open("w+") as complaints,
         ):
             prefix = ("taskset", "-c", str(core)) if core is not None else ()
-            environ = {**os.environ, **self.cards.environ}
+            environ = {**os.environ, "STATE_DIRECTORY": home, **self.cards.environ}
             started = monotonic()
             popen = subprocess.Popen(
                 (*prefix, *client.command(server, Path(home))),
