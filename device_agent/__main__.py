@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns its exit code; a `DeviceAgentError` becomes lines on stderr and its own code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        args = _parser(arguments).parse_args(arguments)
+        args = _parser(_command(arguments)).parse_args(arguments)
         code: int = args.run(args)
         sys.stdout.flush()
         return code
@@ -42,15 +42,24 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see `{self.prog} --help`)")
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def full_parser() -> argparse.ArgumentParser:
+    """The parser with every command's options, for manual page and completions."""
+    return _parser(*COMMANDS)
+
+
+def _command(arguments: Sequence[str]) -> str:
+    # No option before the command takes a value, so that the first plain word is the command.
+    return next((word for word in arguments if not word.startswith("-")), "")
+
+
+def _parser(*chosen: str) -> argparse.ArgumentParser:
+    """Only the chosen commands' modules are imported, and only their options known."""
     parser = _Parser(prog="device-agent", description="A voice device for ElevenLabs Agents.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"device-agent {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    # No option before the command takes a value, so that the first plain word is the command.
-    chosen = next((word for word in arguments if not word.startswith("-")), None)
     for name, help in COMMANDS.items():
         command = commands.add_parser(name, help=help, allow_abbrev=False)
-        if name == chosen:
+        if name in chosen:
             module = importlib.import_module(f"device_agent.cli.{name}")
             command.description = module.__doc__
             module.add_arguments(command)
