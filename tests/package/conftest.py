@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from root import Root, base
 
 ROOT = Path(__file__).parent.parent.parent
