@@ -83,6 +83,7 @@ class Device:
         supervisor.healthy = lambda: self._mailbox.overflow == 0
         if self._latch.closed:
             self._mailbox.post(e.MuteSwitch(True))
+        self._mailbox.post(e.Restored(self.state.kept.volume))
         self._mailbox.post(e.Start())
 
     def _add_workers(self, observers: Sequence[Observer]) -> None:
@@ -98,7 +99,7 @@ class Device:
         add("link", other("link", self._link), self._link_replaced)
         # The dispatcher comes third: microphone and connection are being opened while the rest loads.
         self._supervisor.add_irreplaceable(self._dispatcher(observers))
-        add("playback", other("playback", lambda: self._playback(devices)), lambda: self._again(c.UseLoudspeaker))
+        add("playback", other("playback", lambda: self._playback(devices)), self._playback_again)
         if settings.panel.backend != "none":
             from device_agent.panel.pins import choose_backend
 
@@ -118,9 +119,17 @@ class Device:
         return Capture(devices, period, ring, self._latch, self._mailbox.post, self._supervisor.failed)
 
     def _playback(self, devices: Any) -> Worker:
+        from device_agent.audio.clips import Shelf
+        from device_agent.audio.mixer import Mixer
         from device_agent.audio.playback import Playback
 
-        return Playback(devices, self._playback_ring, self._mailbox.post, self._supervisor.failed, tape=self._tape)
+        post, failed = self._mailbox.post, self._supervisor.failed
+        mixer = Mixer(Shelf(), self._settings.sounds.level_db, lambda number: post(e.ClipEnded(number)))
+        return Playback(devices, self._playback_ring, post, failed, tape=self._tape, mixer=mixer)
+
+    def _playback_again(self) -> None:
+        self._again(c.SetVolume)
+        self._again(c.UseLoudspeaker)
 
     def _link(self) -> Worker:
         from device_agent.link.worker import Link as LinkWorker
@@ -162,6 +171,10 @@ class Device:
             c.Play: lambda order: self._playback_ring.play(order.handle),
             c.Discard: lambda order: self._playback_ring.discard(order.handle),
             c.Flush: lambda _: self._playback_ring.flush(),
+            c.SetVolume: self._standing(
+                c.SetVolume, "playback", lambda playback, order: playback.set_volume(order.volume)
+            ),
+            c.PlayClip: self._play_clip,
             c.SetMute: self._mute,
             c.Show: lambda _: None,
             c.RunTool: self._run_tool,
@@ -220,6 +233,13 @@ class Device:
         else:
             self._latch.open()
 
+    def _play_clip(self, order: c.PlayClip) -> None:
+        playback: Any = self._supervisor.find("playback")
+        if playback is None:  # not started yet: nobody waits for this sound
+            self._mailbox.post(e.ClipEnded(order.number))
+        else:
+            playback.play_clip(order)
+
     def _run_tool(self, order: c.RunTool) -> None:
         if self._tools is None:
             text = f"There is no tool named {order.name[:64]!r} on this device."
@@ -230,6 +250,8 @@ class Device:
     # ------------------------------------------------------------------------------- supervision
     def _observe(self, now: float, event: e.Event, commands: object, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        if isinstance(event, e.Volume):
+            self.state.change(volume=snapshot.volume)
         if snapshot.link in (Link.DOWN, Link.BACKOFF):
             self._offline.set()
 

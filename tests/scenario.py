@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from device_agent.config.schema import Settings
+from device_agent.config.schema import Settings, Sounds
 from device_agent.core import commands as c
 from device_agent.core import events as e
 from device_agent.core.conversation import Conversation
@@ -63,6 +63,11 @@ def describe(command: c.Command) -> str:
             return f"discard {handle}"
         case c.Flush():
             return "flush"
+        case c.SetVolume(volume):
+            return f"volume {volume}"
+        case c.PlayClip(number, earcon, speech, language):
+            what = " and ".join(filter(None, (earcon, speech and f'say "{speech}"')))
+            return f"sound {number} {what or 'nothing'}{f' in {language}' if speech and language else ''}"
         case c.SetMute(muted):
             return f"mute latch {'closed' if muted else 'open'}"
         case c.Show(indicator):
@@ -94,11 +99,12 @@ def collate(done: list[tuple[float, c.Command]]) -> Iterator[tuple[float, str]]:
 
 def configured(changes: list[tuple[str, str]]) -> Settings:
     """The default settings with `section.name = value` applied."""
-    settings = Settings()
+    settings = Settings(sounds=Sounds(earcons=False, speech=False))  # a story that is not about sounds has none
     for key, text in changes:
         section, name = key.split(".")
         old = getattr(getattr(settings, section), name)
         value: Any = tuple(re.split(r",\s*", text)) if isinstance(old, tuple) else type(old)(text)
+        value = text == "true" if isinstance(old, bool) else value
         settings = replace(settings, **{section: replace(getattr(settings, section), **{name: value})})
     return settings
 
@@ -188,6 +194,16 @@ class Stage:
 
     def on_mute(self, position: str) -> None:
         self.give(e.MuteSwitch(position == "on"))
+
+    def on_volume(self, wish: str) -> None:
+        signed = wish.startswith(("+", "-"))
+        self.give(e.Volume(int(wish)) if signed else e.Volume(level=int(wish)))
+
+    def on_restored(self, volume: str = "") -> None:
+        self.give(e.Restored(int(volume) if volume else None))
+
+    def on_clip_ended(self, number: str) -> None:
+        self.give(e.ClipEnded(int(number)))
 
     def on_speech(self, amount: str, unit: str) -> None:
         self.frames(amount, unit, True)

@@ -66,11 +66,17 @@ def problems_of(file: Path, text: str | bytes) -> list[str]:
         ("echo = 'off'", "1: unknown section 'echo'; did you mean audio.echo?"),
         (
             "[zzz]",
-            "1: unknown section 'zzz'; allowed: agent, server, activation, gate, audio, session, panel, tools, log",
+            "1: unknown section 'zzz'; allowed: agent, server, activation, gate, audio, sounds, session, panel, tools, "
+            "log",
         ),
         ("agent = 'x'", "1: agent is a section with settings such as agent.id"),
         ("agent = {idd = 'x'}", "unknown setting 'agent.idd'; did you mean agent.id?"),
         ("[gate]\nonset = 9", "2: gate.onset (9) must not exceed gate.window (8), or the gate never opens"),
+        (
+            "[audio]\nvolume = 90\nvolume_max = 80",
+            "2, 3: audio.volume (90) exceeds audio.volume_max (80): make one of them fit",
+        ),
+        ("[audio]\nvolume = 101", "2: audio.volume must be from 0 to 100"),
         (
             "[gate]\npreroll_ms = 100",
             "2: gate.preroll_ms (100) must be at least gate.window × 20 ms (160), or first words lose their beginning",

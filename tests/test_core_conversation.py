@@ -56,6 +56,8 @@ FACTS = st.one_of(
     st.tuples(st.just(e.AgentAudio), CONNS, IDS, st.sampled_from([0.0, 20.0, 5000.0]), st.booleans()),
     st.tuples(st.just(e.PlaybackStarted), IDS),
     st.tuples(st.just(e.PlaybackIdle), st.floats(0, 0.2)),
+    st.tuples(st.just(e.ClipEnded), st.integers(1, 5)),
+    st.tuples(st.just(e.Volume), st.sampled_from([-10, 10])),
     st.tuples(st.just(e.ToolDone), CONNS, st.sampled_from("ab")),
     st.tuples(st.just(e.Stop)),
 )
@@ -68,12 +70,18 @@ MODES = st.sampled_from(
     [("always-on",), ("toggle",), ("push-to-talk",), ("push-to-talk", "toggle"), ("toggle", "always-on")]
 )
 SETTINGS = st.builds(
-    lambda modes, echo, uplink: configured(
-        [("activation.modes", ", ".join(modes)), ("audio.echo", echo), ("gate.uplink", uplink)]
+    lambda modes, echo, uplink, speech: configured(
+        [
+            ("activation.modes", ", ".join(modes)),
+            ("audio.echo", echo),
+            ("gate.uplink", uplink),
+            ("sounds.speech", speech),
+        ]
     ),
     MODES,
     st.sampled_from(["auto", "half-duplex", "off"]),
     st.sampled_from(["open", "silence"]),
+    st.sampled_from(["true", "false"]),
 )
 
 

@@ -11,7 +11,7 @@ import pytest
 from device_agent.config.schema import Activation, Agent, Audio, Server, Settings, Tools
 from device_agent.config.secrets import Secrets
 from device_agent.core import events as e
-from device_agent.core.commands import Command, Connect
+from device_agent.core.commands import Command, Connect, PlayClip, SetVolume
 from device_agent.core.ending import Kind
 from device_agent.core.indicator import Snapshot
 from device_agent.device import Device
@@ -20,6 +20,7 @@ from device_agent.protocol import messages as m
 from device_agent.runtime.worker import Worker
 from device_agent.supervisor import Inbox, Signalled, Supervisor
 from device_agent.system.notify import Notifier
+from device_agent.system.state_file import StateFile
 
 PATIENCE_S = 5.0
 
@@ -73,17 +74,23 @@ class Stand(Worker):
 
     disconnect = send = send_frames = send_silence = connect  # type: ignore[assignment]
 
+    def set_volume(self, volume: int) -> None:
+        self.orders.append(volume)
+
+    def play_clip(self, clip: PlayClip) -> None:
+        self.orders.append(clip)
+
 
 class Stage:
     """A device whose drivers stand in; `made` holds every worker by its place."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, state: StateFile | None = None) -> None:
         self.watcher = Watcher()
         self.inbox = Inbox()
         self.supervisor = Supervisor(self.inbox, lambda _: None, Notifier({}), look_s=0.01)
         self.made: dict[str, list[Stand]] = {"capture": [], "playback": [], "link": []}
         makers = {name: lambda name=name: self._make(name) for name in self.made}
-        self.device = Device(settings, Secrets(), self.supervisor, [self.watcher], makers=makers)
+        self.device = Device(settings, Secrets(), self.supervisor, [self.watcher], makers=makers, state=state)
 
     def _make(self, name: str) -> Worker:
         self.made[name].append(Stand(name, self.supervisor.failed))
@@ -174,6 +181,26 @@ def test_the_status_names_what_is_wrong() -> None:
         assert poll(lambda: stage.supervisor.status() == "no-microphone: no microphone: plug one in")
 
     assert stage.play(scene) == 0
+
+
+def test_a_volume_that_a_person_set_is_there_after_a_restart(tmp_path: Path) -> None:
+    """What was kept is set at the start, and again for a new playback thread; a change is written at the latest by
+    the stop; the configured first volume alone is not."""
+    file = tmp_path / "state.json"
+    state = StateFile(file)
+    stage = Stage(settings(), state)
+
+    def scene() -> None:
+        stage.watcher.await_(lambda: SetVolume(100) in stage.watcher.commands)
+        assert state.kept.volume is None
+        stage.device.post(e.Volume(-30))
+        stage.watcher.await_(lambda: SetVolume(70) in stage.watcher.commands)
+        stage.made["playback"][0].fail_now.set()
+        assert poll(lambda: len(stage.made["playback"]) == 2 and 70 in stage.made["playback"][1].orders)
+
+    assert stage.play(scene) == 0
+    again = Stage(settings(), StateFile(file))
+    assert again.play(lambda: again.watcher.await_(lambda: SetVolume(70) in again.watcher.commands)) == 0
 
 
 def test_an_unwritable_recording_is_refused_before_anything_starts(tmp_path: Path) -> None:

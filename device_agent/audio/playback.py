@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 from device_agent.audio.devices import OUTPUT_FPB_S, Card, Devices
 from device_agent.audio.feed import Feed, Run
+from device_agent.audio.mixer import Mixer
 from device_agent.audio.played import PlayedClock
 from device_agent.audio.stream import LOST_S, StreamWorker
 from device_agent.audio.tape import Tape
+from device_agent.core.commands import PlayClip
 from device_agent.core.events import Event, PlaybackIdle, PlaybackStarted, Played
 from device_agent.errors import AudioError
 from device_agent.runtime.deadline import Clock
@@ -90,7 +92,13 @@ class Playout:
     """One open loudspeaker in use: its buffer is kept at the lead, with sound or silence."""
 
     def __init__(
-        self, card: Card, feed: Feed, post: Callable[[Event], None], clock: Clock, tape: Tape | None = None
+        self,
+        card: Card,
+        feed: Feed,
+        post: Callable[[Event], None],
+        clock: Clock,
+        tape: Tape | None = None,
+        mixer: Mixer | None = None,
     ) -> None:
         self.running = False
         self.underruns = 0
@@ -105,7 +113,9 @@ class Playout:
         self._piece = round(card.rate * PIECE_S)
         self._lead_s = LEAD_S[0]
         self._calm_since = self._moved = clock()
+        self._mixer = mixer or Mixer()
         feed.aim(card.rate)
+        self._mixer.aim(card.rate)
 
     def turn(self) -> float:
         now = self._clock()
@@ -130,9 +140,11 @@ class Playout:
     def end(self) -> None:
         """The stream is about to close."""
         self._reporter.abandon(self._clock())
+        self._mixer.end()
 
     def _write(self, frames: int, now: float, queued: int) -> None:
         pcm, runs = self._feed.next(frames, now)
+        pcm = self._mixer.mix(pcm, any(run.sound for run in runs))
         if self._tape is not None:
             self._tape.write(pcm, self._card.rate, now + queued / self._card.rate)
         for run in runs:
@@ -163,11 +175,22 @@ class Playback(StreamWorker):
         on_failure: Callable[[str, BaseException], None],
         clock: Clock = time.monotonic,
         tape: Tape | None = None,
+        mixer: Mixer | None = None,
     ) -> None:
         super().__init__("playback", "loudspeaker", devices, post, on_failure, clock)
+        self.mixer = mixer or Mixer()
         self.feed = Feed(ring)
         self._tape = tape
         self._playout: Playout | None = None
+
+    def play_clip(self, clip: PlayClip) -> None:
+        """Play one of the device's own sounds, as soon as the stream is open. Any thread; returns at once."""
+        self.mixer.play(clip)
+        self._wake.set()
+
+    def set_volume(self, volume: int) -> None:
+        """0 … 100. Any thread; returns at once."""
+        self.mixer.volume(volume)
 
     @property
     def underruns(self) -> int:
@@ -178,5 +201,5 @@ class Playback(StreamWorker):
         return self._devices.open_output()
 
     def session(self, card: Card) -> Playout:
-        self._playout = Playout(card, self.feed, self._post, self.clock, self._tape)
+        self._playout = Playout(card, self.feed, self._post, self.clock, self._tape, self.mixer)
         return self._playout

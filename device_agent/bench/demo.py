@@ -139,7 +139,9 @@ def device(
         config = Path(directory) / "demo.toml"
         config.write_text("")
         tools = Path(__file__).with_name("demo_tools.py")
-        chosen = ("agent.id=demo", f"server.url={simulator.url}", f"tools.files={tools}", *settings)
+        # Without our own sounds: the recording is measured by what the agent says.
+        quiet = ("sounds.earcons=false", "sounds.speech=false")
+        chosen = ("agent.id=demo", f"server.url={simulator.url}", f"tools.files={tools}", *quiet, *settings)
         options = [word for setting in chosen for word in ("--set", setting)]
         command = (*PROGRAM, "run", "--config", str(config), *arguments, *options)
         process = subprocess.Popen(

@@ -17,6 +17,7 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _server(settings)
     yield from _gate(settings)
     yield from _panel(settings)
+    yield from _volume(settings)
 
 
 def _server(settings: Settings) -> Iterator[Contradiction]:
@@ -47,6 +48,15 @@ def _gate(settings: Settings) -> Iterator[Contradiction]:
             ("gate.preroll_ms", "gate.window"),
             f"gate.preroll_ms ({gate.preroll_ms}) must be at least gate.window × {FRAME_MS} ms "
             f"({gate.window * FRAME_MS}), or first words lose their beginning",
+        )
+
+
+def _volume(settings: Settings) -> Iterator[Contradiction]:
+    audio = settings.audio
+    if audio.volume > audio.volume_max:
+        yield (
+            ("audio.volume", "audio.volume_max"),
+            f"audio.volume ({audio.volume}) exceeds audio.volume_max ({audio.volume_max}): make one of them fit",
         )
 
 

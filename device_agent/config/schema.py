@@ -114,6 +114,18 @@ class Audio:
         "Half-duplex: how long after the agent's last sound the microphone stays closed.",
         range=(0, 2000),
     )
+    volume: int = _opt(100, "Volume at the first start, 0 is silent; what a person sets later is kept.", range=(0, 100))
+    volume_max: int = _opt(100, "Nobody can set it louder than this.", range=(1, 100))
+
+
+@record
+class Sounds:
+    """The device's own sounds: earcons, and sentences for what a person must understand without a network."""
+
+    earcons: bool = _opt(True, "Short sounds: listening, done, muted, no network and so on.")
+    speech: bool = _opt(True, "Say what is wrong, and what a person can do.")
+    language: str = _opt("", 'Language of what is said, e.g. "de"; empty means agent.language, and English without it.')
+    level_db: float = _opt(0.0, "How much louder (or, below 0, softer) they are than they were made.", range=(-40, 12))
 
 
 @record
@@ -174,6 +186,7 @@ class Settings:
     activation: Activation = field(default_factory=Activation)
     gate: Gate = field(default_factory=Gate)
     audio: Audio = field(default_factory=Audio)
+    sounds: Sounds = field(default_factory=Sounds)
     session: Session = field(default_factory=Session)
     panel: Panel = field(default_factory=Panel)
     tools: Tools = field(default_factory=Tools)

@@ -113,6 +113,26 @@ class Flush:
 
 
 @record
+class SetVolume:
+    """Make everything that sounds so loud: 0 (silent) … 100, on a curve where equal steps sound equal."""
+
+    volume: int
+
+
+@record
+class PlayClip:
+    """Play one of the device's own sounds: an earcon, then what is said in `language`; either may be empty.
+
+    It takes the place of the one before; with both empty that one just ends. `number` returns in `ClipEnded`.
+    """
+
+    number: int
+    earcon: str = ""
+    speech: str = ""
+    language: str = ""
+
+
+@record
 class SetMute:
     """Close or open the mute latch."""
 
@@ -139,5 +159,5 @@ class RunTool:
 
 Command = (
     Connect | Disconnect | Send | SendFrames | SendSilence | UseMicrophone | UseLoudspeaker | WipeCapture | Play
-    | Discard | Flush | SetMute | Show | RunTool
+    | Discard | Flush | SetVolume | PlayClip | SetMute | Show | RunTool
 )  # fmt: skip

@@ -25,9 +25,11 @@ from device_agent.core.indicator import Snapshot
 from device_agent.core.initiation import initiation
 from device_agent.core.microphone import Microphone
 from device_agent.core.retry import GOOD_CONVERSATION_S, Retry
+from device_agent.core.sounds import Sounds
 from device_agent.core.speaker import Speaker
 from device_agent.core.state import OF_A_CONNECTION, State
 from device_agent.core.tables import Link
+from device_agent.core.volume import Volume
 from device_agent.protocol import messages as m
 
 THINKING_S = 15.0
@@ -51,6 +53,8 @@ class Conversation:
         self._speaker = Speaker(self._state, settings.audio.tail_ms / 1000, self._close)
         self._microphone = Microphone(settings, self._state, self._activation, self._speaker)
         self._calls = Calls(self._state)
+        self._volume = Volume(settings.audio, self._state)
+        self._sounds = Sounds(settings, self._state, self._speaker)
         self._retry = Retry(rng)
         self._opened = self._stopped = False
         self._error = ""  # what the service said before it closed
@@ -76,6 +80,8 @@ class Conversation:
         handler = HANDLERS.get(kind)
         if handler is not None:
             handler(self, event)
+        if not self._stopped:
+            self._sounds.look()
         self._use_devices()
         return state.orders
 
@@ -125,6 +131,7 @@ class Conversation:
         for gesture in gestures:
             self._state.active()
             if isinstance(gesture, Press):
+                self._sounds.pressed()
                 is_open = self._is_open
                 self._grant(self._activation.pressed(is_open, is_open and self._speaker.sounding))
             else:
@@ -149,6 +156,10 @@ class Conversation:
         if switch.muted:
             self._state.orders.append(c.WipeCapture())
             self._microphone.mute()
+
+    def _set_volume(self, wish: e.Volume) -> None:
+        self._volume.wish(wish)
+        self._sounds.turned()
 
     # ------------------------------------------------------------------------------- link
     def _start(self, _: e.Start | None) -> None:
@@ -214,6 +225,7 @@ class Conversation:
         if event.conn != state.conn or state.link in (Link.DOWN, Link.BACKOFF):
             return
         verdict = classify(event.end, self._error)
+        self._sounds.cause(verdict.group)
         state.cancel("closing")
         if verdict.normal or state.link is Link.CLOSING:
             self._retry.reset()
@@ -297,7 +309,7 @@ class Conversation:
         listens = is_open or state.link is Link.BACKOFF or self._activation.always_on
         microphone = listens and not (seen.muted or seen.fault or self._stopped)
         live = state.link is not Link.DOWN or not microphone
-        state.stand(microphone, live, is_open or self._speaker.sounding)
+        state.stand(microphone, live, is_open or self._speaker.sounding or state.clip)
 
 
 AWAITED: dict[type, str] = {e.Frame: "late", e.Edge: "button", e.PlaybackIdle: "silent"}
@@ -305,6 +317,7 @@ AWAITED: dict[type, str] = {e.Frame: "late", e.Edge: "button", e.PlaybackIdle: "
 TIMERS: dict[str, Callable[[Conversation], Any]] = {
     "approval": lambda self: self._calls.refuse(),
     "button": lambda self: self._gestures(self._button.tick(self._state.now)),
+    "clip": lambda self: self._sounds.over(),
     "closing": lambda self: self._state.link_signal("ended"),
     "good": lambda self: self._retry.reset(),
     "hang up": lambda self: self._close("end_call"),
@@ -322,6 +335,9 @@ HANDLERS: dict[type, Callable[..., None]] = {
     e.DeviceDown: Conversation._device_down,
     e.PlaybackStarted: lambda self, event: self._speaker.started(event),
     e.PlaybackIdle: lambda self, event: self._speaker.idle(event),
+    e.ClipEnded: lambda self, event: self._sounds.ended(event),
+    e.Volume: Conversation._set_volume,
+    e.Restored: lambda self, event: self._volume.restore(event),
     e.Edge: Conversation._edge,
     e.MuteSwitch: Conversation._mute,
     e.LinkOpened: Conversation._link_opened,

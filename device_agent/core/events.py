@@ -68,6 +68,28 @@ class PlaybackIdle:
     t: float
 
 
+@record
+class ClipEnded:
+    """The last sample of clip `number` was handed to the loudspeaker, or the clip was given up."""
+
+    number: int
+
+
+@record
+class Volume:
+    """A person sets the volume: to `level` (0 … 100) if there is one, else by `change` points."""
+
+    change: int = 0
+    level: int | None = None
+
+
+@record
+class Restored:
+    """What was kept from the last run: the volume, None before anybody has set it."""
+
+    volume: int | None = None
+
+
 # ------------------------------------------------------------------------------------------- panel
 @record
 class Edge:
@@ -177,6 +199,7 @@ class Tick:
 
 
 Event = (
-    Frame | DeviceUp | DeviceDown | PlaybackStarted | Played | PlaybackIdle | Edge | MuteSwitch | PanelDown | PanelUp
+    Frame | DeviceUp | DeviceDown | PlaybackStarted | Played | PlaybackIdle | ClipEnded | Volume | Restored
+    | Edge | MuteSwitch | PanelDown | PanelUp
     | LinkOpened | LinkEnded | ServerSaid | AgentAudio | WireSkipped | UplinkDropped | ToolDone | Start | Stop | Tick
 )  # fmt: skip

@@ -24,6 +24,7 @@ class Snapshot:
     fault: str = ""
     microphone: str = ""
     loudspeaker: str = ""
+    volume: int = 100
 
     @property
     def indicator(self) -> Indicator:

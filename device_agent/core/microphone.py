@@ -100,7 +100,7 @@ class Microphone:
     @property
     def _is_deaf(self) -> bool:
         hears_itself = self.half_duplex and not self._activation.held
-        return self._state.snapshot.muted or (hears_itself and self._speaker.echoes)
+        return self._state.snapshot.muted or (hears_itself and (self._speaker.echoes or self._state.spoken))
 
     @property
     def _may_send(self) -> bool:

@@ -24,6 +24,8 @@ class State:
         """When (monotonic seconds) each timer that runs is due, by its name in `conversation.TIMERS`."""
         self.orders: list[c.Command] = []
         self.active_at = float("-inf")
+        self.clip = self.spoken = False
+        """One of the device's own sounds is audible; it speaks."""
         self._idle_close_s = idle_close_s
         self._judged, self._indicator = self.snapshot, self.snapshot.indicator
         self._standing: tuple[bool, bool, bool, c.Indicator] | None = None

@@ -50,7 +50,8 @@ class Button:
 @contextmanager
 def button(simulator: Simulator, cards: VirtualCards, *settings: str) -> Iterator[Button]:
     chosen = ("agent.id=a", f"server.url={simulator.url}", "audio.echo=off", "panel.backend=mock",
-              "panel.button_pin=17", "panel.led_pin=27", *settings)  # fmt: skip
+              "panel.button_pin=17", "panel.led_pin=27", "sounds.earcons=false", "sounds.speech=false",
+              *settings)  # fmt: skip
     process = subprocess.Popen(
         (sys.executable, str(CHILD), *chosen), env={**os.environ, **cards.environ},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

@@ -72,7 +72,7 @@ class Client:
 
 
 OFFICIAL = Client("official")
-OURS = Client("ours", ("activation.modes=always-on", "audio.echo=off"))
+OURS = Client("ours", ("activation.modes=always-on", "audio.echo=off", "sounds.earcons=false", "sounds.speech=false"))
 
 
 @dataclass(slots=True)
