@@ -170,6 +170,7 @@ class Conversation:
 
     def _stop(self, _: e.Stop) -> None:
         self._stopped = True
+        self._sounds.over()
         self._close("stop")
 
     @property
