@@ -68,7 +68,8 @@ def test_a_fact_becomes_orders_and_is_shown_to_the_observers() -> None:
     now, event, commands, link = bench.seen[0]
     assert (now, event, link) == (5.0, press, Link.OPENING)
     assert commands == bench.performed[: len(commands)]
-    assert commands == [c.Connect(1), c.UseMicrophone(True), c.UseLoudspeaker(True), c.Show(c.Indicator.CONNECTING)]
+    first = [c.Connect(1), c.PlayClip(1, "listening")]
+    assert commands == [*first, c.UseMicrophone(True), c.UseLoudspeaker(True), c.Show(c.Indicator.CONNECTING)]
     assert bench.failures == []
 
 
