@@ -114,6 +114,18 @@ def test_another_sound_takes_the_place_of_the_first_without_a_click(bench: Bench
     assert max(abs(a - b) for a, b in pairwise(heard[:81])) < 40
 
 
+def test_the_same_earcon_again_goes_on_and_what_is_said_follows(bench: Bench) -> None:
+    """A press is answered by the earcon at once; when the cause is known a moment later, it does not begin again."""
+    bench.mixer.play(PlayClip(1, "two"))
+    heard = bench.hear(2)
+    bench.mixer.play(PlayClip(2, "two", "word"))
+    heard += bench.hear(9)
+    assert bench.ended == [1, 2]
+    assert near(heard[:960], 3000)
+    assert near(heard[960:1600], 500)
+    assert not any(heard[1600:])
+
+
 def test_an_empty_order_ends_what_sounds(bench: Bench) -> None:
     """Within 5 ms."""
     bench.mixer.play(PlayClip(1, "one"))

@@ -113,7 +113,12 @@ class ClipPlayer:
         return add(pcm, add(own, tail.ljust(len(pcm), b"\0")) if tail else own)
 
     def _change(self, order: PlayClip, at: float) -> bytes:
-        """Begin another sound; gives the faded end of the one before."""
+        """Begin another sound; gives the faded end of the one before. The same earcon goes on, what is said follows."""
+        data = b"" if self._clock() - at > STALE_S else self._shelf.find(order)
+        if self._playing and order.earcon and data.startswith(self._data):
+            self._ended(self._number)
+            self._number, self._data = order.number, data
+            return b""
         fade = self._rate * FADE_MS // 1000
         if len(self._rest) < 2 * fade and self._offset < len(self._data):
             self._convert()
@@ -122,10 +127,8 @@ class ClipPlayer:
         if order.earcon or order.speech:
             self._number = order.number
             self._resampler.reset()
-            self._data = b"" if self._clock() - at > STALE_S else self._shelf.find(order)
-            self._offset = 0
-            self._playing = True
-            if not self._data:
+            self._data, self._offset, self._playing = data, 0, True
+            if not data:
                 self._end()
         return tail
 

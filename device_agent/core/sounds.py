@@ -46,6 +46,11 @@ class Change:
         value = getattr(self.after, field)
         return bool(value) and value != getattr(self.before, field)
 
+    @property
+    def hears(self) -> bool:
+        """Whether the microphone is open to the agent."""
+        return not (self.after.muted or self.after.microphone)
+
     def link(self, *froms: Link) -> bool:
         """Whether the link has just left one of these states."""
         return self.before.link in froms and self.after.link not in froms
@@ -76,7 +81,7 @@ RULES = (
     Rule(lambda x: x.pressed and x.after.link is Link.OPENING is not x.before.link, "listening", hand=True),
     Rule(lambda x: x.pressed and x.after.link in (Link.DOWN, Link.CLOSING), "done", hand=True),
     Rule(lambda x: x.pressed, "press", hand=True),
-    Rule(lambda x: x.after.link is Link.READY and x.link(*TRYING) and not x.told, "listening"),
+    Rule(lambda x: x.after.link is Link.READY and x.link(*TRYING) and x.hears and not x.told, "listening"),
     Rule(lambda x: x.before.turn is not Turn.IDLE and x.after.turn is Turn.IDLE, "done"),
     Rule(lambda x: x.turned and not x.speaking, "volume", hand=True),
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """`device-agent run` with a button that can be pressed: lines on stdin drive the pins of the mock backend.
 
-`press` and `release` move the button; each change of the light is one line on stdout, with its time.
+`press` and `release` move the button, `volume 50` and `mute` stand for what others order; each change of the light is
+one line on stdout, with its time.
 """
 
 from __future__ import annotations
@@ -36,13 +37,21 @@ def main(settings: Sequence[str]) -> int:
 
     supervisor = Supervisor(inbox, LineWriter(1).write, Notifier({}))
     loaded = load(Paths.standard(os.environ, only=os.devnull), {}, settings)
-    Device(loaded.settings, Secrets(), supervisor, [tell])
+    device = Device(loaded.settings, Secrets(), supervisor, [tell])
+
+    def act(word: str, *arguments: str) -> None:
+        if word == "volume":
+            device.post(e.Volume(level=int(*arguments)))
+        elif word == "mute":
+            device.post(e.MuteSwitch(True))
+        else:
+            button = supervisor.worker("panel").pins.button  # type: ignore[attr-defined]
+            button.drive_low() if word == "press" else button.drive_high()
 
     def press_buttons() -> None:
         for line in sys.stdin:
-            button = supervisor.worker("panel").pins.button  # type: ignore[attr-defined]
             inbox.put(Line(f"{line.strip()} {time.monotonic()}"))
-            button.drive_low() if line.strip() == "press" else button.drive_high()
+            act(*line.split())
 
     threading.Thread(target=press_buttons, daemon=True).start()
     return supervisor.run()

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from analysis import noise, onset
 from rig import SILENT_AGENT, WIRE_RATE, displaced, pcm, read, resampled, until
@@ -29,12 +30,13 @@ class Button:
         threading.Thread(target=self._read, daemon=True).start()
 
     def move(self, what: str) -> float:
-        """`press` or `release`; the time at which the pin moved."""
+        """`press`, `release` or an order; the time at which it happened."""
         before = len(self.lines)
         assert self.process.stdin is not None
         self.process.stdin.write(f"{what}\n")
         self.process.stdin.flush()
-        return float(until(lambda: [t for word, *_, t in self.lines[before:] if word == what], 5, what)[0])
+        said = lambda: [t for *words, t in self.lines[before:] if words == what.split()]  # noqa: E731
+        return float(until(said, 5, what)[0])
 
     def lit(self, name: str, since: float) -> float:
         """When, from `since` on, the light showed `name`."""
@@ -48,7 +50,7 @@ class Button:
 
 
 @contextmanager
-def button(simulator: Simulator, cards: VirtualCards, *settings: str) -> Iterator[Button]:
+def button(simulator: Any, cards: VirtualCards, *settings: str) -> Iterator[Button]:
     chosen = ("agent.id=a", f"server.url={simulator.url}", "audio.echo=off", "panel.backend=mock",
               "panel.button_pin=17", "panel.led_pin=27", "sounds.earcons=false", "sounds.speech=false",
               *settings)  # fmt: skip
