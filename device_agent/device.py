@@ -109,7 +109,13 @@ class Device:
 
     def _dispatcher(self, observers: Sequence[Observer]) -> Dispatcher:
         conversation = Conversation(self._settings, random.Random().random)
-        return Dispatcher(conversation, self._mailbox, self._performers, observers, self._supervisor.failed)
+        return Dispatcher(
+            conversation, self._mailbox, self._performers, observers, self._supervisor.failed, on_rest=self._rouse
+        )
+
+    def _rouse(self) -> None:
+        if self._conn:  # before the first connection the link may not even have been made
+            self._worker("link").rouse()
 
     # ------------------------------------------------------------------------------- builders
     def _capture(self, devices: Any) -> Worker:

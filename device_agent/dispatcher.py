@@ -14,6 +14,8 @@ from device_agent.runtime.deadline import Clock
 from device_agent.runtime.mailbox import Mailbox
 from device_agent.runtime.worker import Worker
 
+BATCH = 16
+
 Performers = Mapping[type, Callable[[Any], None]]
 Observer = Callable[[float, Event, Sequence[Command], Snapshot], None]
 """Called after each event with (now, event, commands, snapshot). It must return at once and decides nothing."""
@@ -35,19 +37,28 @@ class Dispatcher(Worker):
         observers: Sequence[Observer],
         on_failure: Callable[[str, BaseException], None],
         clock: Clock = time.monotonic,
+        on_rest: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_rest` is called when all facts that came together are handled."""
         super().__init__("dispatcher", on_failure, clock)
         self._conversation = conversation
         self._mailbox = mailbox
         self._performers = performers
         self._observers = observers
+        self._on_rest = on_rest
 
     def run(self) -> None:
         while not self.stopping.is_set():
             self.beat("waiting", due=False)
-            event = self._mailbox.get(self._timeout())
+            event = self._mailbox.get(self._timeout()) or Tick()
             self.beat("handling", due=True)
-            self._handle(event if event is not None else Tick())
+            self._handle(event)
+            for _ in range(BATCH):  # what came together; bounded, because a flood must not keep `on_rest` waiting
+                more = self._mailbox.get(0.0)
+                if more is None:
+                    break
+                self._handle(more)
+            self._on_rest()
 
     def unblock(self) -> None:
         self._mailbox.post(Tick())

@@ -31,6 +31,7 @@ class FakeMicrophone:
         self.heard = 0.0
         self.read_frames = 0
         self.gone = self.stuck = False
+        self.silent = False
         self.before_read: Callable[[], None] = lambda: None
 
     def clock(self) -> float:
@@ -48,7 +49,8 @@ class FakeMicrophone:
         self.before_read()
         first = self.read_frames
         self.read_frames += num_frames
-        samples = ((n % 30000) for n in range(first, first + num_frames) for _ in range(self.channels))
+        counting = range(first, first + num_frames)
+        samples = (0 if self.silent else n % 30000 for n in counting for _ in range(self.channels))
         return array.array("h", samples).tobytes()
 
     def get_write_available(self) -> int:
@@ -109,6 +111,31 @@ def test_a_frame_carries_the_time_of_its_last_sample() -> None:
     times = [frame.t for frame in bench.frames]
     assert all(abs(b - a - 0.02) < 0.001 for a, b in pairwise(times))
     assert abs(times[0] - 50.02) < 0.001
+
+
+def test_while_nothing_is_heard_two_frames_are_read_at_once() -> None:
+    """Half the wake-ups in a quiet room; the first sound brings the frames one by one again, for 2 s after the last."""
+    bench = Bench()
+    bench.mic.silent = True
+    bench.run(4.0)
+    assert {frame.next_s for frame in bench.frames[:90]} == {0.02}
+    assert {frame.next_s for frame in bench.frames[110:]} == {0.04}
+    bench.mic.silent = False
+    bench.run(0.1)
+    assert bench.frames[-1].next_s == 0.02
+    bench.mic.silent = True
+    bench.run(4.0)
+    assert bench.frames[-1].next_s == 0.04
+
+
+def test_the_first_frames_of_a_conversation_come_one_by_one() -> None:
+    """However long it was quiet before: what is said first must not wait."""
+    bench = Bench()
+    bench.mic.silent = True
+    bench.run(4.0)
+    bench.session.listen(live=True)
+    bench.run(0.1)
+    assert bench.frames[-1].next_s == 0.02
 
 
 def test_a_mute_between_the_look_and_the_read_makes_the_frame_stale() -> None:

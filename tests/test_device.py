@@ -80,6 +80,9 @@ class Stand(Worker):
     def play_clip(self, clip: PlayClip) -> None:
         self.orders.append(clip)
 
+    def rouse(self) -> None:
+        """Orders are looked at when they come."""
+
 
 class Stage:
     """A device whose drivers stand in; `made` holds every worker by its place."""

@@ -30,13 +30,15 @@ class Bench:
         self.performed: list[c.Command] = []
         self.seen: list[tuple[float, e.Event, list[c.Command], Link]] = []
         self.failures: list[BaseException] = []
+        self.rests: list[int] = []
         self.conversation = Conversation(settings, lambda: 0.5)
         self._moved = threading.Condition()
         performers = {kind: self._break if kind is broken else self.performed.append for kind in COMMANDS}
         observers = [self._observe]
         self.dispatcher = Dispatcher(
-            self.conversation, self.mailbox, performers, observers, lambda _, error: self._fail(error), self.clock
-        )
+            self.conversation, self.mailbox, performers, observers, lambda _, error: self._fail(error), self.clock,
+            on_rest=lambda: self.rests.append(len(self.seen)),
+        )  # fmt: skip
 
     def _break(self, _: c.Command) -> None:
         raise RuntimeError("performer broke")
@@ -71,6 +73,18 @@ def test_a_fact_becomes_orders_and_is_shown_to_the_observers() -> None:
     first = [c.Connect(1), c.PlayClip(1, "listening")]
     assert commands == [*first, c.UseMicrophone(True), c.UseLoudspeaker(True), c.Show(c.Indicator.CONNECTING)]
     assert bench.failures == []
+
+
+def test_facts_that_came_together_are_handled_before_the_rest() -> None:
+    """What is done once for all of them (waking the link) is done when the last is handled."""
+    bench = Bench()
+    for seq in range(3):
+        bench.mailbox.post(e.Frame(seq, False, -60.0, 5.0))
+    bench.dispatcher.start()
+    assert bench.wait_for(3)
+    bench.dispatcher.request_stop()
+    assert bench.dispatcher.join(Deadline(5.0))
+    assert bench.rests[0] == 3
 
 
 def test_the_cores_deadline_becomes_a_tick() -> None:

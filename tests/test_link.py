@@ -17,8 +17,10 @@ def test_a_conversation_opens_speaks_and_closes():
         assert peer.read() == {"type": "conversation_initiation_client_data"}
         seq = r.capture.write(bytes(range(256)) * 2 + bytes(128), r.latch.generation)
         r.link.send_frames(SendFrames(1, seq, seq))
+        r.link.rouse()
         assert peer.read_audio() == bytes(range(256)) * 2 + bytes(128)
         r.link.send_silence(SendSilence(1, 2))
+        r.link.rouse()
         assert peer.read_audio() == bytes(1280)
         r.link.disconnect(Disconnect(1))
         assert peer.read_close() == 1000

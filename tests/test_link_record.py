@@ -61,6 +61,7 @@ def test_a_conversation_leaves_lines_and_no_contents(tmp_path: Path):
         r.link.send(Send(1, UserMessage("canary")))
         assert peer.read()["text"] == "canary"
         r.link.send_silence(SendSilence(1))
+        r.link.rouse()
         peer.read()
         peer.frame(8, b"\x03\xe8canary")
         r.events.next(LinkEnded)

@@ -156,6 +156,7 @@ def _fill(r: Rig, peer: Peer) -> None:
     """
     for _ in range(200):
         r.link.send_silence(SendSilence(1, 5))
+        r.link.rouse()
     for event_id in range(1000, 1200):
         peer.say({"type": "ping", "ping_event": {"event_id": event_id}})
         while r.events.next(ServerSaid).message != Ping(event_id):
@@ -172,6 +173,7 @@ def test_after_a_stall_old_audio_is_dropped_and_counted():
         clock.now = 8.0
         seq = r.capture.write(VOICE, r.latch.generation)
         r.link.send_frames(SendFrames(1, seq, seq))
+        r.link.rouse()
         old = 0
         while True:
             message = peer.read()
@@ -213,7 +215,9 @@ def test_a_frame_muted_while_it_waits_behind_a_slow_peer_is_silent():
         _fill(r, peer)
         seq = r.capture.write(VOICE, r.latch.generation)
         r.link.send_frames(SendFrames(1, seq, seq))
+        r.link.rouse()
         r.link.send_silence(SendSilence(1, 1))
+        r.link.rouse()
         r.latch.close()
         heard = bytearray()
         while len(heard) < 1002 * FRAME_BYTES:
@@ -248,8 +252,10 @@ def test_audio_before_the_metadata_is_given_up():
     with rig() as r:
         peer = r.open(say=None)
         r.link.send_silence(SendSilence(1, 3))
+        r.link.rouse()
         assert r.events.next(UplinkDropped) == UplinkDropped(1, 3)
         peer.say(metadata())
         r.events.next(ServerSaid)
         r.link.send_silence(SendSilence(1, 1))
+        r.link.rouse()
         assert peer.read_audio() == SILENCE

@@ -18,6 +18,10 @@ from device_agent.runtime.ring import FRAME_BYTES, FRAME_MS, CaptureRing
 
 SLACK_S = 0.003  # samples come in lumps: a little patience saves a look in vain
 LUMP_MS = 60  # read at once while nobody is connected; half of what the host's buffer holds
+CALM_MS = 20  # read in addition to the period while nothing is heard: half the wake-ups of four threads
+ALERT_FRAMES = 100  # after the last sound the frames come one by one for 2 s more
+ALERT_DB = 6.0  # above the noise floor …
+FLOOR_DB_PER_FRAME = 0.02  # … which follows a falling level at once, and a rising one by 1 dB/s
 VOID = -1
 """A generation that the latch never has: such a frame never leaves the device."""
 CARD_DELAY_S = 0.06
@@ -38,9 +42,13 @@ class Recording:
         clock: Clock,
     ) -> None:
         self.running = False
-        self.live = True
+        self._live = True
         self._card = card
-        self._periods = card.rate * LUMP_MS // 1000, card.rate * period_ms // 1000
+        self._lump = card.rate * LUMP_MS // 1000
+        self._calm = card.rate * (period_ms + CALM_MS) // 1000
+        self._period = card.rate * period_ms // 1000
+        self._alert = ALERT_FRAMES  # frames left to be read one by one
+        self._floor = 0.0  # dBFS
         self._ring = ring
         self._latch = latch
         self._detector = detector
@@ -52,6 +60,11 @@ class Recording:
         self._trusted_from = 0.0
         self._last = clock() + START_S - LOST_S
 
+    def listen(self, live: bool) -> None:
+        """Read frame by frame, or three at a time. Any thread."""
+        self._alert = ALERT_FRAMES  # before `_live`: the first frames of a conversation do not wait for company
+        self._live = live
+
     def turn(self) -> float:
         now = self._clock()
         # Before the samples are read: a mute that falls in between makes them stale, never fresh.
@@ -60,7 +73,7 @@ class Recording:
             # What is still on its way was heard under the old one: after an unmute, that is the muted time.
             self._generation = generation
             self._trusted_from = now + CARD_DELAY_S
-        period = self._periods[self.live]
+        period = self._due
         available = self._card.stream.get_read_available()
         if available < 0:
             raise AudioError(f"microphone {self._card.name!r} is gone: plug it in again")
@@ -78,6 +91,13 @@ class Recording:
     def end(self) -> None:
         """Nothing: what was heard is in the ring."""
 
+    @property
+    def _due(self) -> int:
+        """Samples of the card to read at once."""
+        if not self._live:
+            return self._lump
+        return self._period if self._alert > 0 else self._calm
+
     def _keep(self, pcm: bytes, t: float) -> None:
         """Cut what was read up to time `t` into frames."""
         if self._card.channels == 2:
@@ -90,8 +110,10 @@ class Recording:
             end = t - (len(pcm) - start - FRAME_BYTES) / (2 * RATE)
             begin = end - FRAME_MS / 1000
             generation = self._generation if begin >= self._trusted_from else VOID
-            seq = self._ring.write(frame, generation)
-            self._post(Frame(seq, self._detector.speech(frame), level_dbfs(frame), end))
+            speech, level = self._detector.speech(frame), level_dbfs(frame)
+            self._floor = min(level, self._floor + FLOOR_DB_PER_FRAME)
+            self._alert = ALERT_FRAMES if speech or level > self._floor + ALERT_DB else self._alert - 1
+            self._post(Frame(self._ring.write(frame, generation), speech, level, end, self._due / self._card.rate))
 
 
 class Capture(StreamWorker):
@@ -119,7 +141,7 @@ class Capture(StreamWorker):
         """Open or close the stream; frame by frame, or three at a time. Any thread; returns at once."""
         self._live = live
         if self._recording is not None:
-            self._recording.live = live
+            self._recording.listen(live)
         super().use(on)
 
     def open(self) -> Card:
@@ -128,5 +150,5 @@ class Capture(StreamWorker):
     def session(self, card: Card) -> Recording:
         made = Recording(card, self._period_ms, self._ring, self._latch, self._detector, self._post, self.clock)
         self._recording = made  # before the look at `_live`: a `use` in between then sets it on the recording
-        made.live = self._live
+        made.listen(self._live)
         return made

@@ -102,7 +102,11 @@ class Audio:
         "Microphone: part of its name (one that matches nothing lists them all); empty means the system's default.",
     )
     output: str = _opt("", "Loudspeaker: part of its name; empty means the system's default.")
-    period_ms: int = _opt(20, "Capture reads this much at a time; 40 saves CPU for 20 ms more delay.", choices=(20, 40))
+    period_ms: int = _opt(
+        20,
+        "Capture reads this much at a time while anything is heard, and 20 ms more while nothing is; 40 saves CPU.",
+        choices=(20, 40),
+    )
     echo: str = _opt(
         "auto",
         "half-duplex: the microphone is closed to the agent while it speaks. off: for headsets and virtual cards. "

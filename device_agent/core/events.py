@@ -17,13 +17,15 @@ from device_agent.records import record
 class Frame:
     """20 ms from the microphone lie in the capture ring under `seq` (which grows by one each time).
 
-    `speech` is the detector's raw opinion, `level` is in dBFS (−100 … 0), `t` the time of the last sample.
+    `speech` is the detector's raw opinion, `level` is in dBFS (−100 … 0), `t` the time of the last sample. The next
+    frame is read `next_s` after this one was.
     """
 
     seq: int
     speech: bool
     level: float
     t: float
+    next_s: float = 0.02
 
 
 @record

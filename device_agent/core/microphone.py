@@ -11,7 +11,7 @@ from device_agent.core.state import State
 from device_agent.core.tables import Link
 from device_agent.core.uplink import Uplink
 
-LATE_S = 0.04  # a frame this late is replaced by silence
+LATE_S = 0.04  # a frame that comes so much later than its capture promised is replaced by silence
 FRAME_S = FRAME_MS / 1000
 
 
@@ -32,7 +32,7 @@ class Microphone:
         self._uplink = Uplink()
         self._open = settings.gate.uplink == "open"
         self._preroll = settings.gate.preroll_ms // FRAME_MS
-        self._late_s = settings.audio.period_ms / 1000 + LATE_S
+        self._late_s = FRAME_S + LATE_S
         self._deaf = False
         self._fresh = 0  # the first frame that a pre-roll may hold: after what was sent or must not be heard
         self._filled = 0  # silence sent since the last frame, because the next did not come
@@ -58,6 +58,7 @@ class Microphone:
 
     def keep(self, frame: Frame) -> None:
         """Queue the frame if it is meant for the agent, silence otherwise, and send what is due."""
+        self._late_s = frame.next_s + LATE_S
         if self._filled:
             self._repay(frame.t)
         # A wait between two attempts, or for a free place, may be long: only speech is worth keeping then.

@@ -48,6 +48,7 @@ class Outbox:
         self._wakeup.set()
 
     def put_audio(self, order: SendFrames | SendSilence, now: float) -> None:
+        """Queue it; it goes out after `rouse`."""
         if isinstance(order, SendFrames):
             due = Due(order.conn, order.first, order.last - order.first + 1, now, order.kept)
         else:
@@ -56,7 +57,11 @@ class Outbox:
             self.refused += due.count
         else:
             self.audio.append(due)
-        self._wakeup.set()
+
+    def rouse(self) -> None:
+        """Wake the link if audio waits: once for all frames that came together."""
+        if self.audio:
+            self._wakeup.set()
 
     def next_control(self, conn: int) -> ClientMessage | None:
         """The next message for `conn`; what was meant for another connection is forgotten."""

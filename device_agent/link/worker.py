@@ -89,12 +89,16 @@ class Link(Worker):
         self._outbox.put(order)
 
     def send_frames(self, order: SendFrames) -> None:
-        """Send captured frames; they are due from now on."""
+        """Send captured frames; they are due from now on, and go out after `rouse`."""
         self._outbox.put_audio(order, self.clock())
 
     def send_silence(self, order: SendSilence) -> None:
-        """Send silence; it is due from now on."""
+        """Send silence; it is due from now on, and goes out after `rouse`."""
         self._outbox.put_audio(order, self.clock())
+
+    def rouse(self) -> None:
+        """All audio that is due has been ordered."""
+        self._outbox.rouse()
 
     def unblock(self) -> None:
         self._wakeup.set()

@@ -35,8 +35,8 @@ class Mailbox:
             self._queue.put(event)
 
     def get(self, timeout: float | None) -> Event | None:
-        """The oldest fact; None if none came within `timeout` seconds (None waits for ever)."""
+        """The oldest fact; None if none came within `timeout` seconds (0 does not wait, None waits for ever)."""
         try:
-            return self._queue.get(timeout=timeout)
+            return self._queue.get(timeout != 0, timeout)
         except Empty:
             return None
