@@ -74,7 +74,8 @@ class LogObserver:
             log.info("conversation.agent text=%s", self._words(message.text))
 
     def _device(self, event: e.DeviceUp) -> None:
-        log.info("device.up device=%s name=%r rate=%d", event.device, event.name, event.rate)
+        what = event.device, event.name, event.rate, event.channels
+        log.info("device.up device=%s name=%r rate=%d channels=%d", *what)
 
     def _played(self, event: e.Played) -> None:
         log.info("reply.played id=%s ms=%.0f complete=%s", event.event_id, event.ms, event.complete)
@@ -154,7 +155,7 @@ class Timeline:
         if isinstance(event, e.ToolDone):
             return f"tool result   {event.result}{' (error)' if event.is_error else ''}"
         if isinstance(event, e.DeviceUp):
-            return f"{event.device}: {event.name}, {event.rate} Hz"
+            return f"{event.device}: {event.card}"
         if isinstance(event, e.DeviceDown):
             return f"no {event.device}: {event.reason}"
         if isinstance(event, e.LinkEnded):

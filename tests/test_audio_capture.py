@@ -8,11 +8,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+from fakes import FakeCards
 
 from device_agent.audio.capture import CARD_DELAY_S, Capture, Recording
 from device_agent.audio.devices import Card, Devices
+from device_agent.audio.hardware import Machine
 from device_agent.audio.vad import SpeechDetector, level_dbfs
 from device_agent.config.schema import Audio
 from device_agent.core.events import DeviceDown, DeviceUp, Event, Frame
@@ -217,6 +220,13 @@ class FakeHost:
         self.terminated += 1
 
 
+class NoCards(FakeHost):
+    """PortAudio on a machine without a card."""
+
+    def get_device_count(self) -> int:
+        return 0
+
+
 class ReadyMicrophone(FakeMicrophone):
     """Always has a period; the thread that reads is remembered."""
 
@@ -279,3 +289,42 @@ def test_a_card_that_will_not_open_is_said_once_and_tried_again() -> None:
     (down,) = [event for event in events if isinstance(event, DeviceDown)]
     assert "microphone 'USB Headset' is in use by another program" in down.reason
     assert devices.renewals == 1
+
+
+def test_a_card_that_the_kernel_no_longer_knows_is_lost_at_once() -> None:
+    """0.1 s without samples are reason to look; a card that is still there has 0.5 s."""
+    bench = Bench()
+    bench.run(0.2)
+    bench.mic.stuck = True
+    bench.run(0.3)
+    bench.session._card.gone = lambda: True
+    with pytest.raises(AudioError, match="was unplugged"):
+        bench.run(0.1)
+
+
+def test_a_card_that_comes_is_noticed_in_the_pause_between_two_tries(tmp_path: Path) -> None:
+    """The pause may have grown to 5 s; the kernel's list is looked at four times a second."""
+    kernel, mic, events, up = FakeCards(tmp_path), ReadyMicrophone(), [], threading.Event()
+    down = threading.Event()
+
+    def post(event: Event) -> None:
+        events.append(event)
+        (down if isinstance(event, DeviceDown) else up).set()
+
+    hosts = iter((NoCards(mic), FakeHost(mic)))
+    capture = Capture(
+        Devices(Audio(), lambda: next(hosts), Machine(tmp_path, {})),
+        20,
+        CaptureRing(),
+        MuteLatch(),
+        post,
+        lambda *_: None,
+    )
+    capture._pause = 60.0
+    capture.start()
+    capture.use(True)
+    assert down.wait(2)
+    kernel.plug(1, "Headset", "USB Headset")
+    assert up.wait(2)
+    capture.request_stop()
+    assert capture.join(Deadline(2))

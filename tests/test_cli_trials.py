@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from device_agent.audio.devices import Devices
+from device_agent.audio.hardware import Machine
 from device_agent.cli.trials import echo, prove
 from device_agent.config.schema import Agent, Audio, Server, Settings
 from device_agent.config.secrets import Secrets
@@ -112,7 +113,7 @@ class Sound:
 
 
 def run_echo(sound: Sound) -> None:
-    devices = Devices(Audio(), start=lambda: sound, cards=Path("/nowhere"))
+    devices = Devices(Audio(), start=lambda: sound, machine=Machine(Path("/nowhere"), {}))
     try:
         echo(devices, pause=lambda _: None)
     finally:

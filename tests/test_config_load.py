@@ -103,6 +103,9 @@ def test_relative_paths_start_at_the_file_that_names_them(paths: Paths) -> None:
         ("tools.files=", ()),
         ("agent.dynamic_variables={name = 'Ada', n = 2}", {"name": "Ada", "n": 2}),
         ("agent.extra_body={max_tokens = 100}", {"max_tokens": 100}),
+        ("audio.input=id:Loopback,1", ("id:Loopback,1",)),
+        ("audio.input=['Jabra', 'default']", ("Jabra", "default")),
+        ("audio.input=", ()),
     ],
 )
 def test_set_takes_bare_text_and_toml_values(paths: Paths, assignment: str, expected: object) -> None:
@@ -123,6 +126,23 @@ def test_toml_values_become_the_schema_s_types(paths: Paths) -> None:
     assert isinstance(loaded.settings.session.idle_close_s, float)
     assert loaded.settings.agent.overrides == {"tts": {"speed": 1.1}}
     assert loaded.origins["agent.overrides"] == f"{paths.own / 'config.toml'}:5"
+
+
+def test_a_list_of_cards_may_be_one_text(paths: Paths) -> None:
+    """The common case needs no brackets."""
+    (paths.own / "config.toml").write_text("[audio]\ninput = 'Jabra'\noutput = ['id:A', 're:^USB']\n")
+    audio = load(paths, {}).settings.audio
+    assert (audio.input, audio.output) == (("Jabra",), ("id:A", "re:^USB"))
+
+
+def test_a_card_that_cannot_be_found_reliably_is_a_mistake(paths: Paths) -> None:
+    """A bare number, a broken expression: each with its place."""
+    (paths.own / "config.toml").write_text("[audio]\ninput = ['2', 're:(']\n")
+    with pytest.raises(ConfigError) as caught:
+        load(paths, {})
+    first, second = caught.value.problems
+    assert "config.toml:2: audio.input: '2' is a number" in first
+    assert "config.toml:2: audio.input: 're:(' is not a regular expression" in second
 
 
 def test_the_usual_places_depend_on_the_user() -> None:

@@ -77,7 +77,7 @@ def test_other_facts_are_one_line_each(caplog: pytest.LogCaptureFixture) -> None
     )
     assert lines == [
         "link.ended conn=2 kind=close code=1008 reason='no'",
-        "device.up device=microphone name='USB' rate=16000",
+        "device.up device=microphone name='USB' rate=16000 channels=1",
         "reply.played id=3 ms=1500 complete=True",
         "uplink.dropped frames=7",
         "tool.done id=call_1 error=False",

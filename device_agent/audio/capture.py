@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import array
 import time
 from collections.abc import Callable
 
 from device_agent.audio.devices import RATE, Card, Devices
-from device_agent.audio.stream import LOST_S, START_S, StreamWorker
+from device_agent.audio.stream import GLANCE_S, LOST_S, START_S, StreamWorker
 from device_agent.audio.vad import SpeechDetector, level_dbfs
 from device_agent.core.events import Event, Frame
 from device_agent.errors import AudioError
@@ -83,6 +82,8 @@ class Recording:
             self.running = True
             available -= period
             self._keep(pcm, now - available / self._card.rate)
+        elif now - self._last > GLANCE_S and self._card.gone():
+            raise AudioError(f"microphone {self._card.name!r} was unplugged: plug it in again")
         elif now - self._last > LOST_S:
             raise AudioError(f"microphone {self._card.name!r} delivers nothing: plug it in again")
         missing = period - available
@@ -100,9 +101,7 @@ class Recording:
 
     def _keep(self, pcm: bytes, t: float) -> None:
         """Cut what was read up to time `t` into frames."""
-        if self._card.channels == 2:
-            pcm = array.array("h", pcm)[::2].tobytes()
-        pcm = self._pending + self._resampler.process(pcm)
+        pcm = self._pending + self._resampler.process(self._card.mono(pcm))
         whole = len(pcm) - len(pcm) % FRAME_BYTES
         self._pending = pcm[whole:]
         for start in range(0, whole, FRAME_BYTES):

@@ -6,36 +6,21 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 from device_agent.audio import host
+from device_agent.audio.card import DEVICE_BUSY, OUTPUT_FPB_S, RATE, Card, explain, probe
+from device_agent.audio.choice import LOUDSPEAKER, MICROPHONE, Candidate, NotThere, Search, Side, candidates
+from device_agent.audio.hardware import Machine
 from device_agent.config.schema import Audio
 from device_agent.errors import AudioError
 
+__all__ = ["OUTPUT_FPB_S", "RATE", "Card", "Devices", "half_duplex"]
+
 log = logging.getLogger(__name__)
 
-RATE = 16_000
-INPUT_FPB_S = 0.04  # the host's buffer is three times this: 120 ms of room
-OUTPUT_FPB_S = 0.02
-# A raw card is opened at its own rate, because ALSA's conversion has no filter; a sound server's is good.
-SERVER_RATES = (16_000, 48_000, 44_100, 32_000, 8_000)
-CARD_RATES = (48_000, 44_100, 32_000, 16_000, 8_000)
+TRIES = 3  # new starts for a card that is listed and free, yet not found by PortAudio
 HEADSETS = ("headset", "headphone", "earphone", "airpods")
-
-NO_DEVICE, DEVICE_BUSY, HOST_ERROR = -9996, -9985, -9999
-BAD_RATE, BAD_CHANNELS = -9997, -9998
-
-
-@dataclass(slots=True)
-class Card:
-    """An open stream of a card: s16le at `rate` Hz with `channels` channels."""
-
-    stream: host.Stream
-    name: str
-    rate: int
-    channels: int = 1
 
 
 def half_duplex(settings: Audio, name: str) -> bool:
@@ -43,18 +28,6 @@ def half_duplex(settings: Audio, name: str) -> bool:
     if settings.echo == "auto":
         return not any(word in name.lower() for word in HEADSETS)
     return settings.echo == "half-duplex"
-
-
-def _explain(thing: str, error: OSError) -> AudioError:
-    """PortAudio's numbers in words, with a remedy."""
-    text = {
-        NO_DEVICE: "does not exist any more: plug it in again",
-        BAD_RATE: "supports none of the usual sample rates: try another card, or plug:… in ~/.asoundrc",
-        BAD_CHANNELS: "supports neither mono nor stereo: try another card",
-        DEVICE_BUSY: "is in use by another program: close it (fuser -v /dev/snd/*)",
-        HOST_ERROR: "does not work (host error): is it plugged in, and the sound server running?",
-    }.get(error.errno or 0, f"cannot be opened ({error}): unplug it and plug it in again")
-    return AudioError(f"{thing} {text}")
 
 
 class Devices:
@@ -71,17 +44,19 @@ class Devices:
         self,
         settings: Audio,
         start: Callable[[], host.Host] = host.start,
-        cards: Path = Path("/proc/asound/cards"),
+        machine: Machine | None = None,
         patience_s: float = 2.0,
     ) -> None:
         self._settings = settings
         self._start = start
-        self._cards = cards
+        self._machine = machine or Machine()
         self._patience_s = patience_s
         self._changed = threading.Condition()
         self._noise = host.Noise()
         self._host: host.Host | None = None
-        self._listed = ""
+        self._listed: tuple[str, ...] = ()
+        self._awaited: dict[bool, list[int]] = {}  # cards that fit and were not free when we looked, by direction
+        self._tries = TRIES
         self._open = 0
         self._wakers: list[Callable[[], None]] = []
         self.renewing = False
@@ -91,8 +66,12 @@ class Devices:
     # ------------------------------------------------------------------------------------- any thread
     def names(self, output: bool) -> list[str]:
         """The cards that there are, by name."""
+        return [candidate.name for candidate in self.candidates(output)]
+
+    def candidates(self, output: bool) -> list[Candidate]:
+        """The cards that there are, with what the kernel knows of each."""
         with self._changed:
-            return [info["name"] for info in self._infos(self._started(), output)]
+            return self._candidates(output)
 
     def half_duplex(self, name: str) -> bool:
         return half_duplex(self._settings, name)
@@ -109,11 +88,11 @@ class Devices:
     # ------------------------------------------------------------- the thread that will use the stream
     def open_input(self) -> Card:
         """Open the configured microphone; AudioError names what is wrong and the remedy."""
-        return self._open_card("microphone", self._settings.input, output=False)
+        return self._open_card(MICROPHONE, self._settings.input)
 
     def open_output(self) -> Card:
         """Open the configured loudspeaker; AudioError names what is wrong and the remedy."""
-        return self._open_card("loudspeaker", self._settings.output, output=True)
+        return self._open_card(LOUDSPEAKER, self._settings.output)
 
     def close(self, card: Card) -> None:
         """Close a stream; the thread that opened it, and no other."""
@@ -125,9 +104,24 @@ class Devices:
             self._open -= 1
             self._changed.notify_all()
 
-    def stale(self) -> bool:
-        """Whether a new start may help: the cards have changed, or nobody would be disturbed by it."""
-        return self._open == 0 or self._read_cards() != self._listed
+    def changed(self) -> bool:
+        """Whether cards or sound servers have come or gone since PortAudio looked; cheap, any thread."""
+        return self._machine.surroundings() != self._listed
+
+    def stale(self, error: Exception | None = None) -> bool:
+        """Whether a new start may help after this `error`; it is not cheap, and disturbs whoever has a stream.
+
+        A card that is listed again, or free again, deserves it. Otherwise nobody may be disturbed, and there
+        must be some hope: where no card fits, only a sound server may change its mind without a trace.
+        """
+        if self.changed():
+            self._tries = TRIES
+            return True
+        awaited = ((card, output) for output, cards in self._awaited.items() for card in cards)
+        if self._tries and any(not self._machine.obstacle(card, output) for card, output in awaited):
+            self._tries -= 1
+            return True
+        return self._open == 0 and not (isinstance(error, NotThere) and len(self._listed) == 1)
 
     def renew(self, seen: int) -> None:
         """Start PortAudio anew, unless somebody has since `seen` (a value of `renewals`).
@@ -169,70 +163,55 @@ class Devices:
 
     def _started(self) -> host.Host:
         if self._host is None:
-            self._listed = self._read_cards()
+            self._listed = self._machine.surroundings()
+            self._awaited.clear()
             with self._noise.caught():
                 self._host = self._start()
         return self._host
 
-    def _read_cards(self) -> str:
-        try:
-            return self._cards.read_text()
-        except OSError:
-            return ""  # a machine without ALSA drivers: only a sound server's cards
-
-    @staticmethod
-    def _infos(pa: host.Host, output: bool) -> list[Any]:
-        key = "maxOutputChannels" if output else "maxInputChannels"
+    def _candidates(self, output: bool) -> list[Candidate]:
+        pa, key = self._started(), "maxOutputChannels" if output else "maxInputChannels"
         infos = (pa.get_device_info_by_index(index) for index in range(pa.get_device_count()))
-        return [info for info in infos if info[key] > 0]
+        return candidates([info for info in infos if info[key] > 0], self._machine.cards())
 
-    def _open_card(self, thing: str, wanted: str, output: bool) -> Card:
+    def _open_card(self, side: Side, wanted: Sequence[str]) -> Card:
+        """The first choice that can be opened; the notes of those before it go with it."""
         with self._changed:
             self._changed.wait_for(lambda: not self.renewing)
-            pa = self._started()
-            info = self._find(pa, thing, wanted, output)
-            name = info["name"]
-            rates = CARD_RATES if output or "(hw:" in name else SERVER_RATES
-            with self._noise.caught():
-                card = self._probe(pa, f"{thing} {name!r}", info, rates, output)
-            self._open += 1
-            return card
-
-    def _find(self, pa: host.Host, thing: str, wanted: str, output: bool) -> Any:
-        """The one card whose name contains `wanted`, or the system's default."""
-        names = [info["name"] for info in self._infos(pa, output)]
-        if not names:
-            listing = "aplay -l" if output else "arecord -l"
-            raise AudioError(f"no {thing}: no sound card offers one; plug one in (`{listing}` lists what there is)")
-        if not wanted:
-            try:
-                return pa.get_default_output_device_info() if output else pa.get_default_input_device_info()
-            except OSError as error:
-                setting = "audio.output" if output else "audio.input"
-                raise AudioError(f"no default {thing}: set {setting} to one of {', '.join(names)}") from error
-        found = [info for info in self._infos(pa, output) if wanted.lower() in info["name"].lower()]
-        exact = [info for info in found if info["name"] == wanted]
-        if len(exact or found) != 1:
-            many = f"{len(found)} cards match" if found else "no card matches"
-            raise AudioError(f"{thing} {wanted!r}: {many}; there are: {', '.join(names)}")
-        return (exact or found)[0]
-
-    @staticmethod
-    def _probe(pa: host.Host, thing: str, info: Any, rates: Sequence[int], output: bool) -> Card:
-        """Open with the first rate and channel count that the card takes."""
-        fpb_s = OUTPUT_FPB_S if output else INPUT_FPB_S
-        side = "output" if output else "input"
-        last = OSError(BAD_RATE, "no rate tried")
-        for channels in (1, 2):
-            for rate in rates:
-                settings = {side: True, f"{side}_device_index": info["index"]}
+            search = Search(side, self._candidates(side.output), self._machine, partial(self._default, side.output))
+            problems: list[AudioError] = []
+            for find in search.choices(wanted):
                 try:
-                    stream = pa.open(format=host.PA_INT16, channels=channels, rate=rate,
-                                     frames_per_buffer=round(rate * fpb_s), **settings)  # fmt: skip
-                except OSError as error:
-                    last = error
-                    if error.errno not in (BAD_RATE, BAD_CHANNELS):
-                        raise _explain(thing, error) from error
-                else:
-                    return Card(stream, info["name"], rate, channels)
-        raise _explain(thing, last) from last
+                    candidate, note = find()
+                    card = self._open_one(side, candidate)
+                except AudioError as error:
+                    problems.append(error)
+                    continue
+                card.note = "; ".join([*map(str, problems), *filter(None, [note])])
+                self._open += 1
+                return card
+            self._awaited[side.output] = search.awaited
+            if len(problems) == 1:
+                raise problems[0]
+            kind = NotThere if all(isinstance(problem, NotThere) for problem in problems) else AudioError
+            raise kind("; ".join(map(str, problems)))
+
+    def _default(self, output: bool) -> Candidate | None:
+        """PortAudio's own default, which is ALSA's."""
+        pa = self._started()
+        with contextlib.suppress(OSError):
+            return Candidate(pa.get_default_output_device_info() if output else pa.get_default_input_device_info())
+        return None
+
+    def _open_one(self, side: Side, candidate: Candidate) -> Card:
+        named, hardware = f"{side.thing} {candidate.name!r}", candidate.hardware
+        try:
+            with self._noise.caught():
+                card = probe(self._started(), candidate, side.output, self._settings.input_channel)
+        except OSError as error:
+            busy = error.errno == DEVICE_BUSY and hardware is not None
+            obstacle = self._machine.obstacle(hardware.number, side.output) if busy and hardware else ""
+            raise (AudioError(f"{named} {obstacle}") if obstacle else explain(named, error)) from error
+        if hardware is not None:
+            card.gone = lambda: not self._machine.present(hardware.number)
+        return card

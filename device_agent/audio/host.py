@@ -89,8 +89,6 @@ def start() -> Host:
         import pyaudio
     except ImportError as error:
         raise AudioError(f"PyAudio cannot be imported ({error}): sudo apt install python3-pyaudio") from error
-    # plughw: ALSA then accepts any rate and channel count for a card that has only its own.
-    os.environ.setdefault("PA_ALSA_PLUGHW", "1")
     _silence_alsa()
     host: Host = pyaudio.PyAudio()
     return host

@@ -11,7 +11,7 @@ from device_agent.audio.devices import OUTPUT_FPB_S, Card, Devices
 from device_agent.audio.feed import Feed, Run
 from device_agent.audio.mixer import Mixer
 from device_agent.audio.played import PlayedClock
-from device_agent.audio.stream import LOST_S, StreamWorker
+from device_agent.audio.stream import GLANCE_S, LOST_S, StreamWorker
 from device_agent.audio.tape import Tape
 from device_agent.core.commands import PlayClip
 from device_agent.core.events import Event, PlaybackIdle, PlaybackStarted, Played
@@ -134,6 +134,8 @@ class Playout:
             self._write(pieces * self._piece, now, queued)
             queued += pieces * self._piece
             self._moved = now
+        elif now - self._moved > GLANCE_S and self._card.gone():
+            raise AudioError(f"loudspeaker {self._card.name!r} was unplugged: plug it in again")
         elif now - self._moved > LOST_S:
             raise AudioError(f"loudspeaker {self._card.name!r} takes nothing: is it connected?")
         self._reporter.settle(now, self._feed.empty)

@@ -17,6 +17,8 @@ from device_agent.runtime.worker import Worker
 log = logging.getLogger(__name__)
 
 RETRY_S = (0.5, 5.0)  # the first pause, and the longest
+LOOK_S = 0.25  # while a card is away: how often to look whether one has come
+GLANCE_S = 0.1  # without samples so long: is the card still there?
 LOST_S = 0.5
 START_S = 2.5  # a sound server may let a silent source sleep for 2 s before its first sample
 
@@ -86,7 +88,7 @@ class StreamWorker(Worker):
             try:
                 self._serve()
             except (AudioError, OSError) as error:
-                self._lost(str(error), seen)
+                self._lost(error, seen)
 
     def _serve(self) -> None:
         """Open, use and close one stream."""
@@ -108,20 +110,34 @@ class StreamWorker(Worker):
     def _announce(self, card: Card) -> None:
         self._reason = None
         self._pause = RETRY_S[0]
-        log.info("device-up device=%s name=%r rate=%d", self._device, card.name, card.rate)
-        self._post(DeviceUp(self._device, card.name, card.rate, self._devices.half_duplex(card.name)))
+        if card.note:
+            log.warning("device-choice device=%s note=%r", self._device, card.note)
+        half_duplex = self._devices.half_duplex(card.name)
+        self._post(DeviceUp(self._device, card.name, card.rate, half_duplex, card.channels, card.note))
 
-    def _lost(self, reason: str, seen: int) -> None:
-        if reason != self._reason:
-            self._reason = reason
-            log.warning("device-down device=%s reason=%r", self._device, reason)
-            self._post(DeviceDown(self._device, reason))
+    def _lost(self, error: Exception, seen: int) -> None:
+        if str(error) != self._reason:
+            self._reason = str(error)
+            log.warning("device-down device=%s reason=%r", self._device, self._reason)
+            self._post(DeviceDown(self._device, self._reason))
         self.beat("away", due=False)
-        self._sleep(self._pause)
-        self._pause = min(2 * self._pause, RETRY_S[1])
-        if self._wanted and not self.stopping.is_set() and self._devices.stale():
+        if self._rest():
+            self._pause = RETRY_S[0]
+        else:
+            self._pause = min(2 * self._pause, RETRY_S[1])
+        if self._wanted and not self.stopping.is_set() and self._devices.stale(error):
             self._devices.renew(seen)
 
-    def _sleep(self, seconds: float | None) -> None:
-        self._wake.wait(seconds)
+    def _rest(self) -> bool:
+        """Wait before the next try; True: a card has come or gone, which is worth one at once."""
+        end = self.clock() + self._pause
+        while (rest := end - self.clock()) > 0 and not self._sleep(min(rest, LOOK_S)):
+            if self._devices.changed():
+                return True
+        return False
+
+    def _sleep(self, seconds: float | None) -> bool:
+        """Whether somebody woke us."""
+        woken = self._wake.wait(seconds)
         self._wake.clear()
+        return woken

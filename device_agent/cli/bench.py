@@ -15,10 +15,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="Serves ElevenLabs' Agents protocol on loopback, and witnesses what its clients do.",
     )
     options.add_arguments(simulate)
+    tools.add_parser(
+        "cards",
+        help="the sound cards, and what to write for each in audio.input and audio.output",
+        description="Lists the sound cards with a match that stays right when they are renumbered.",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the chosen tool; returns the exit code."""
+    if args.bench == "cards":
+        from device_agent.bench import cards
+
+        return cards.run()
     from device_agent.simulator import program  # loads websockets: only when it is wanted
 
     return program.run(options.Options.of(args))

@@ -97,7 +97,7 @@ def _record(card: Card, pause: Pause) -> bytes:
             waits = 0
         else:
             waits = _wait(waits, available, f"microphone {card.name!r} delivers nothing", pause)
-    return array.array("h", heard)[:: card.channels].tobytes()
+    return card.mono(bytes(heard))
 
 
 def _play(card: Card, pcm: bytes, pause: Pause) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from device_agent.config.cards import parse
 from device_agent.config.endpoints import address_problem
 from device_agent.config.schema import Settings
 
@@ -15,6 +16,7 @@ Contradiction = tuple[tuple[str, ...], str]
 def contradictions(settings: Settings) -> Iterator[Contradiction]:
     """Every problem between settings."""
     yield from _server(settings)
+    yield from _cards(settings)
     yield from _gate(settings)
     yield from _panel(settings)
     yield from _volume(settings)
@@ -34,6 +36,15 @@ def _server(settings: Settings) -> Iterator[Contradiction]:
         yield ("server.broker_url",), f"server.broker_url {problem}"
     if server.auth == "broker" and not server.broker_url:
         yield ("server.auth", "server.broker_url"), "server.auth is broker, which needs server.broker_url"
+
+
+def _cards(settings: Settings) -> Iterator[Contradiction]:
+    for name, texts in (("audio.input", settings.audio.input), ("audio.output", settings.audio.output)):
+        for text in texts:
+            try:
+                parse(text)
+            except ValueError as error:
+                yield (name,), f"{name}: {error}"
 
 
 def _gate(settings: Settings) -> Iterator[Contradiction]:

@@ -60,6 +60,8 @@ def from_text(option: Option, text: str) -> Any:
             return _toml(text) if text.startswith(('"', "'")) else text
         if shape is bool:
             return {"true": True, "false": False}.get(text, text)
+        if shape is tuple and option.single and not text.startswith("["):
+            return text
         if shape is tuple and not text.startswith("["):
             return tuple(part.strip() for part in text.split(",") if part.strip())
         return shape(text) if shape in (int, float) else _toml(text)
@@ -74,6 +76,8 @@ def _toml(text: str) -> Any:
 
 
 def _typed(option: Option, raw: Any) -> Any:
+    if option.single and isinstance(raw, str):
+        return (raw,) if raw else ()
     expected, types = _ACCEPTED[option.shape]
     if type(raw) is option.shape:
         return raw  # needs no conversion, and importing the converter takes a tenth of the time to connect

@@ -25,6 +25,8 @@ class Option:
     range: tuple[float, float] | None = None
     path: bool = False
     """It names files: relative ones start at the directory of the file that says so."""
+    single: bool = False
+    """A list that may also be one text: itself, or nothing if it is empty."""
 
     @property
     def section(self) -> str:

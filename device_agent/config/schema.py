@@ -15,7 +15,7 @@ from device_agent.records import record
 
 
 def _opt(default: Any, help: str, **limits: Any) -> Any:
-    """A setting with its help text and limits (`choices=`, `range=`, `path=`)."""
+    """A setting with its help text and limits (`choices=`, `range=`, `path=`, `single=`)."""
     metadata = {"help": help, **limits}
     if isinstance(default, (dict, list, tuple)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -97,11 +97,25 @@ class Gate:
 class Audio:
     """Microphone and loudspeaker."""
 
-    input: str = _opt(
-        "",
-        "Microphone: part of its name (one that matches nothing lists them all); empty means the system's default.",
+    input: tuple[str, ...] = _opt(
+        (),
+        "Microphone, in order of preference; one text or a list. Part of its name; or id:NAME (ALSA's id), "
+        "usb:VENDOR:PRODUCT, usb:PATH, re:EXPRESSION. `device-agent bench cards` lists what to write. Empty: the sound "
+        "server's default where there is one, else a USB card, else what is built in; a camera's only if nothing else "
+        "is there, which is said.",
+        single=True,
     )
-    output: str = _opt("", "Loudspeaker: part of its name; empty means the system's default.")
+    output: tuple[str, ...] = _opt(
+        (),
+        "Loudspeaker, in the same way; HDMI is the last resort. To share a raw card with other programs: default.",
+        single=True,
+    )
+    input_channel: int = _opt(
+        0,
+        "Which channel of the microphone to use, from 1. 0: the first of a card, all mixed of a sound server. "
+        "-1: all mixed.",
+        range=(-1, 32),
+    )
     period_ms: int = _opt(
         20,
         "Capture reads this much at a time while anything is heard, and 20 ms more while nothing is; 40 saves CPU.",

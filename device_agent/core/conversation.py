@@ -179,7 +179,7 @@ class Conversation:
 
     # ------------------------------------------------------------------------------- devices
     def _device_up(self, up: e.DeviceUp) -> None:
-        self._state.change(**{up.device: ""})
+        self._state.change(**{up.device: "", f"{up.device}_card": up.card})
         if up.device == "loudspeaker" and self._settings.audio.echo == "auto":
             self._microphone.half_duplex = up.half_duplex
 

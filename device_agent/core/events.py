@@ -30,12 +30,23 @@ class Frame:
 
 @record
 class DeviceUp:
-    """`device` (microphone or loudspeaker) delivers or takes samples, under the card's own `name` and `rate`."""
+    """`device` (microphone or loudspeaker) delivers or takes samples, under the card's own `name` and `rate`.
+
+    `note` is what a person should know of the choice: a first choice that is missing, a camera's microphone.
+    """
 
     device: str
     name: str
     rate: int
     half_duplex: bool = False  # what audio.echo = "auto" means for this card
+    channels: int = 1
+    note: str = ""
+
+    @property
+    def card(self) -> str:
+        """What was chosen, for a person."""
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.name}, {self.rate} Hz, {self.channels} channel{'s' * (self.channels > 1)}{note}"
 
 
 @record

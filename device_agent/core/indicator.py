@@ -15,7 +15,10 @@ TURNS = {
 
 @record
 class Snapshot:
-    """Everything about the device that a person may see."""
+    """Everything about the device that a person may see.
+
+    `microphone` and `loudspeaker` hold what is wrong there, `…_card` what was chosen last.
+    """
 
     link: Link = Link.DOWN
     turn: Turn = Turn.IDLE
@@ -24,11 +27,13 @@ class Snapshot:
     fault: str = ""
     microphone: str = ""
     loudspeaker: str = ""
+    microphone_card: str = ""
+    loudspeaker_card: str = ""
     volume: int = 100
 
     @property
     def indicator(self) -> Indicator:
-        """The one thing to show, highest priority first. `microphone` and `loudspeaker` hold what is wrong there."""
+        """The one thing to show, highest priority first."""
         conditions = (
             (bool(self.fault), Indicator.ERROR),
             (bool(self.microphone), Indicator.NO_MICROPHONE),

@@ -27,6 +27,15 @@ def _load(library: str) -> ctypes.CDLL:
     return speex
 
 
+def available(library: str = LIBRARY) -> bool:
+    """Whether rates can be converted at all."""
+    try:
+        _load(library)
+    except OSError:
+        return False
+    return True
+
+
 class Resampler:
     """Converts mono s16le from `rate_in` to `rate_out` Hz, piece by piece, with its own state; one owner.
 
