@@ -26,7 +26,7 @@ from device_agent.runtime.latch import MuteLatch
 from device_agent.runtime.mailbox import Mailbox
 from device_agent.runtime.ring import CaptureRing, PlaybackRing
 from device_agent.runtime.worker import Worker
-from device_agent.supervisor import Supervisor
+from device_agent.supervisor import EXIT_AGAIN, Supervisor
 from device_agent.system.state_file import StateFile
 
 if TYPE_CHECKING:
@@ -184,6 +184,8 @@ class Device:
             c.SetMute: self._mute,
             c.Show: lambda _: None,
             c.RunTool: self._run_tool,
+            c.Restart: lambda _: self._supervisor.leave(EXIT_AGAIN),
+            c.PowerOff: lambda _: _power_off(),
         }
 
     def _worker(self, name: str) -> Any:
@@ -275,6 +277,12 @@ class Device:
         state = self._snapshot
         wrong = state.fault or state.microphone or state.loudspeaker
         return f"{state.indicator.value}{': ' + wrong if wrong else ''}"
+
+
+def _power_off() -> None:
+    from device_agent.system.power import power_off
+
+    power_off()
 
 
 def _recorder(file: Path) -> Recorder:

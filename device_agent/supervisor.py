@@ -31,6 +31,7 @@ REPLACEMENTS = 3  # of one worker …
 REPLACEMENTS_S = 600.0  # … within this time; then the process restarts
 INBOX_LIMIT = 2048
 EXIT_FAULT = 70
+EXIT_AGAIN = 75  # somebody wants the process to be started again
 STDERR = 2  # the descriptor itself: a dump must not depend on any object
 
 
@@ -51,13 +52,20 @@ class Signalled:
 
 
 @record
+class Leave:
+    """End the process in order, with this exit code."""
+
+    code: int
+
+
+@record
 class Line:
     """A line for stdout; only the main thread writes it."""
 
     text: str
 
 
-Message = WorkerFailed | Signalled | Line
+Message = WorkerFailed | Signalled | Leave | Line
 
 
 class Inbox:
@@ -146,8 +154,12 @@ class Supervisor:
         """Called by the thread of a worker that ends by itself."""
         self._inbox.put(WorkerFailed(name, error, threading.get_ident()))
 
+    def leave(self, code: int) -> None:
+        """End in order, with this exit code; any thread."""
+        self._inbox.put(Leave(code))
+
     def run(self) -> int:
-        """Start all, watch, stop all. Returns the exit code: 0 after a signal, 70 after a fault.
+        """Start all, watch, stop all. Returns the exit code: 0 after a signal, 70 after a fault, or that of `leave`.
 
         What keeps a worker from being built is raised again, after those before it have been stopped.
         """
@@ -196,6 +208,8 @@ class Supervisor:
             self._write(message.text)
         elif isinstance(message, Signalled):
             self._exit_code = 0
+        elif isinstance(message, Leave):
+            self._exit_code = message.code
         elif isinstance(message, WorkerFailed):
             self._bury(message)
         # By the clock, not only when the inbox is empty: a chatty log must not keep the watchdog hungry.

@@ -19,12 +19,13 @@ import itertools
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from device_agent.config.schema import Settings, Sounds
+from device_agent.config.schema import Panel, Settings, Sounds
 from device_agent.core import commands as c
 from device_agent.core import events as e
 from device_agent.core.conversation import Conversation
@@ -41,12 +42,17 @@ Orders = list[tuple[float, str]]
 def describe(command: c.Command) -> str:
     """One order in words."""
     match command:
-        case c.Connect(conn):
-            return f"connect {conn}"
+        case c.Connect(conn, agent):
+            return f"connect {conn}{f' with {agent}' if agent else ''}"
         case c.Disconnect(conn, code, reason):
             return f"disconnect {conn} {code} {reason}"
-        case c.Send(conn, m.Initiation()):
-            return f"send initiation on {conn}"
+        case c.Send(conn, m.Initiation(override)):
+            language = override.get("agent", {}).get("language", "")
+            return f"send initiation on {conn}{f' in {language}' if language else ''}"
+        case c.Send(conn, m.UserMessage(text)):
+            return f'send "{text}" on {conn}'
+        case c.Send(conn, m.UserActivity()):
+            return f"send user activity on {conn}"
         case c.Send(conn, m.ClientToolResult(call, result, is_error, error_type)):
             return f'send result of {call} "{result}"{" error" if is_error else ""}{error_type} on {conn}'
         case c.Send(conn, m.McpToolApprovalResult(call, is_approved)):
@@ -74,6 +80,10 @@ def describe(command: c.Command) -> str:
             return f"light {indicator.value}"
         case c.RunTool(_, call, name, _):
             return f"run {name} {call}"
+        case c.Restart():
+            return "restart"
+        case c.PowerOff():
+            return "power off"
     raise AssertionError(command)
 
 
@@ -99,11 +109,16 @@ def collate(done: list[tuple[float, c.Command]]) -> Iterator[tuple[float, str]]:
 
 def configured(changes: list[tuple[str, str]]) -> Settings:
     """The default settings with `section.name = value` applied."""
-    settings = Settings(sounds=Sounds(earcons=False, speech=False))  # a story that is not about sounds has none
+    # A story that is not about sounds has none; and it has the one button that a beginner has.
+    settings = Settings(sounds=Sounds(earcons=False, speech=False), panel=Panel(button_pin=17))
     for key, text in changes:
         section, name = key.split(".")
         old = getattr(getattr(settings, section), name)
-        value: Any = tuple(re.split(r",\s*", text)) if isinstance(old, tuple) else type(old)(text)
+        value: Any
+        if isinstance(old, dict):
+            value = tomllib.loads(f"value = {text}")["value"]
+        else:
+            value = tuple(re.split(r",\s*", text)) if isinstance(old, tuple) else type(old)(text)
         value = text == "true" if isinstance(old, bool) else value
         settings = replace(settings, **{section: replace(getattr(settings, section), **{name: value})})
     return settings
@@ -186,11 +201,37 @@ class Stage:
     def on_stop(self) -> None:
         self.give(e.Stop())
 
-    def on_press(self) -> None:
-        self.give(e.Edge("button", True, self.now))
+    def on_press(self, button: str = "button") -> None:
+        self.give(e.Edge(button, True, self.now))
 
-    def on_release(self) -> None:
-        self.give(e.Edge("button", False, self.now))
+    def on_release(self, button: str = "button") -> None:
+        self.give(e.Edge(button, False, self.now))
+
+    def on_bounces(self, count: str, _in: str, ms: str, _ms: str = "", button: str = "button") -> None:
+        """A contact that opens and closes so often in so many ms, and is closed in the end."""
+        start, edges = self.now, 2 * int(count) + 1
+        for n in range(edges):
+            self.until(start + n * float(ms) / 1000 / edges)
+            self.give(e.Edge(button, n % 2 == 0, self.now))
+
+    def on_somebody_comes(self) -> None:
+        self.give(e.Presence(True))
+
+    def on_nobody_there(self) -> None:
+        self.give(e.Presence(False))
+
+    def on_wake_word(self) -> None:
+        """It has ended just now, and is found out 100 ms later."""
+        word = e.WakeWord("computer", next(self.seq) - 1)
+        self.seq = itertools.count(word.seq + 1)
+        self.frames("100", "ms", True)
+        self.give(word)
+
+    def on_remote(self, action: str) -> None:
+        self.give(e.Remote(action))
+
+    def on_wish_mute(self, position: str) -> None:
+        self.give(e.Mute(position == "on"))
 
     def on_mute(self, position: str) -> None:
         self.give(e.MuteSwitch(position == "on"))

@@ -57,7 +57,8 @@ def problems_of(file: Path, text: str | bytes) -> list[str]:
         ("[log]\nlevel = 'loud'", "2: log.level must be one of: debug, info, warning, error"),
         (
             "[activation]\nmodes = ['sometimes']",
-            "2: activation.modes must be one or more of: push-to-talk, toggle, always-on",
+            "2: activation.modes must be one or more of: push-to-talk, toggle, always-on, voice, wake-word, presence, "
+            "remote, one-shot",
         ),
         ("[audio]\nechoo = 'off'", "2: unknown setting 'audio.echoo'; did you mean audio.echo?"),
         ("[audio]\nbutton_pin = 1", "2: unknown setting 'audio.button_pin'; did you mean panel.button_pin?"),
@@ -84,6 +85,100 @@ def problems_of(file: Path, text: str | bytes) -> list[str]:
         (
             "[panel]\nbutton_pin = 17\nled_pin = 17",
             "2, 3: panel.button_pin and panel.led_pin are both 17: each needs a pin of its own",
+        ),
+        ("[panel]\nled_pin = 28", "2: panel.led_pin must be from -1 to 27"),
+        (
+            "[panel]\nled_pin = 5\n[panel.buttons.red]\npin = 5\npress = 'stop'",
+            "2, 3: panel.led_pin and panel.buttons.red.pin are both 5: each needs a pin of its own",
+        ),
+        (
+            "[panel.buttons.red]\npin = 5\npress = 'stop'\n[panel.buttons.blue]\npin = 5\npress = 'mute'",
+            "1: panel.buttons.red.pin and panel.buttons.blue.pin are both 5: each needs a pin of its own",
+        ),
+        (
+            "[panel]\nbuttons = {red = 5}",
+            "2: panel.buttons.red must be a table: [panel.buttons.red] with pin and press",
+        ),
+        (
+            "[panel.buttons.red]\npin = 40\npress = 'stop'",
+            "1: panel.buttons.red.pin must be a GPIO of the 40-pin header, 0 to 27",
+        ),
+        (
+            "[panel.buttons.red]\npin = 5\npress = ['stop', 'mute']",
+            "1: panel.buttons.red.press must be one action, not several",
+        ),
+        (
+            "[panel.buttons.red]\npin = 5\npress = 'tool:'",
+            "1: panel.buttons.red.press must be one of: talk, end, stop, mute, volume_up, volume_down, language_next, "
+            "restart, shutdown, nothing, say:TEXT, tool:NAME",
+        ),
+        (
+            "[panel.buttons.red]\npin = 5\nlong = 7",
+            "1: panel.buttons.red.long must be one of: talk, end, stop, mute, volume_up, volume_down, language_next, "
+            "restart, shutdown, nothing, say:TEXT, tool:NAME",
+        ),
+        (
+            "[panel.buttons.red]\npin = 5",
+            '1: panel.buttons.red does nothing: give it an action, e.g. press = "talk"',
+        ),
+        (
+            "[panel.buttons.red]\npin = 5\npress = 'stop'\nactive = 'up'",
+            "1: panel.buttons.red.active must be low (button to ground) or high",
+        ),
+        (
+            "[panel.buttons.red]\npin = 5\npress = 'stop'\nclick = 'stop'",
+            "1: panel.buttons.red.click: there is no such setting; there are pin, active, when, press, double, triple, "
+            "long, very_long, hold",
+        ),
+        (
+            "[panel.buttons.red]\npin = 5\npress = 'stop'\nwhen.loud.press = 'stop'",
+            "1: panel.buttons.red.when.loud: there is no such state; there are muted, offline, connecting, listening, "
+            "thinking, speaking, idle",
+        ),
+        (
+            "[panel.buttons.red]\npin = 5\npress = 'stop'\nwhen.idle.click = 'stop'",
+            "1: panel.buttons.red.when.idle.click: there is no such gesture; there are press, double, triple, long, "
+            "very_long, hold",
+        ),
+        (
+            "[panel.buttons.red]\npin = 5\npress = 'stop'\nwhen.idle = 'stop'",
+            '1: panel.buttons.red.when.idle must be a table, e.g. { press = "stop" }',
+        ),
+        (
+            "[panel.buttons.red]\npin = 5\npress = 'stop'\nwhen = 'stop'",
+            "1: panel.buttons.red.when must be a table of states",
+        ),
+        (
+            "[panel.buttons.red]\npin = 5\nhold = 'talk'\nlong = 'stop'",
+            "1: panel.buttons.red: hold and long begin with the same gesture: keep one of them",
+        ),
+        (
+            "[panel]\nbutton_pin = 4\n[panel.buttons.button]\npin = 5\npress = 'stop'",
+            "3: panel.buttons.button is what panel.button_pin makes: choose another name, or remove one of them",
+        ),
+        (
+            "[activation]\nmodes = ['push-to-talk']\n[panel.buttons.red]\npin = 5\npress = 'talk'\ndouble = 'stop'",
+            "2, 3: panel.buttons.red.press is talk, and with push-to-talk the whole press is speech: "
+            'write hold = "talk", or give the other gestures another button',
+        ),
+        (
+            "[activation]\nmodes = ['one-shot']",
+            "2: activation.modes names only one-shot, which opens nothing: name at least one, e.g. always-on",
+        ),
+        ("[activation]\nmodes = ['presence']", "2: activation.modes names presence: set panel.presence_pin"),
+        ("[agent]\nlanguages = {de = 'x'}", '2: agent.languages.de must be a table, e.g. { first_message = "Hallo" }'),
+        (
+            "[agent]\nlanguages = {de = {voice = 'x'}}",
+            "2: agent.languages.de.voice: there is no such setting; id, first_message, prompt, voice_id are",
+        ),
+        ("[agent]\nlanguages = {de = {id = 5}}", "2: agent.languages.de.id must be text"),
+        (
+            "[agent]\nlanguage = 'fr'\nlanguages = {de = {}}",
+            "2, 3: agent.language is not among agent.languages (de): add it there",
+        ),
+        (
+            "[panel.buttons.red]\npin = 5\npress = 'language_next'",
+            "1: panel.buttons.red changes the language, and agent.languages does not name two",
         ),
         ("[activation]\nmodes = []", "2: activation.modes is empty: name at least one, e.g. always-on"),
         (

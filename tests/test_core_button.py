@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,16 +18,28 @@ def test_acts_on_the_leading_edge() -> None:
     assert button.edge(False, 1.001) == []
     assert button.edge(True, 1.002) == []
     assert button.tick(1.02) == []
+    assert button.tick(1.022) == []
     assert button.next_deadline() is None
 
 
 def test_a_very_short_press_is_a_press_and_a_release() -> None:
-    """A contact that rests in the other position when the bounce is over has been released."""
+    """A contact that rests in the other position for the debounce time has been released."""
     button = Button(0.02)
     button.edge(True, 1.0)
     button.edge(False, 1.005)
-    assert button.next_deadline() == 1.02
-    assert button.tick(1.5) == [Release(1.02, held=0.020000000000000018)]
+    assert button.next_deadline() == 1.025
+    assert button.tick(1.5) == [Release(1.025, held=0.02499999999999991)]
+
+
+def test_a_contact_that_never_rests_is_one_press() -> None:
+    """Edges 5 ms apart for two seconds: one press, and it is known that the contact chatters."""
+    button, gestures = Button(0.02), []
+    for n in range(400):
+        gestures += button.edge(n % 2 == 0, n * 0.005)
+        assert button.chatters(n * 0.005) == (n >= 200)
+    gestures += button.tick(5.0)
+    assert gestures == [Press(0.0), Release(pytest.approx(2.015), pytest.approx(2.015))]
+    assert not button.chatters(6.0)
 
 
 def test_a_late_deadline_loses_nothing() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fakes import FakeClock
 
-from device_agent.config.schema import Activation, Settings
+from device_agent.config.schema import Activation, Panel, Settings
 from device_agent.core import commands as c
 from device_agent.core import events as e
 from device_agent.core.conversation import Conversation
@@ -17,7 +17,7 @@ from device_agent.dispatcher import Dispatcher
 from device_agent.runtime.deadline import Deadline
 from device_agent.runtime.mailbox import Mailbox
 
-TOGGLE = Settings(activation=Activation(modes=("toggle",)))
+TOGGLE = Settings(activation=Activation(modes=("toggle",)), panel=Panel(button_pin=17))
 COMMANDS = c.Command.__args__  # type: ignore[attr-defined]
 
 

@@ -17,7 +17,7 @@ from gpiozero.pins.mock import MockFactory, MockPin
 
 from device_agent.config.schema import Panel as Settings
 from device_agent.core.commands import Indicator, Show
-from device_agent.core.events import Edge, Event, MuteSwitch, PanelDown, PanelUp
+from device_agent.core.events import Edge, Event, MuteSwitch, PanelDown, PanelUp, Presence
 from device_agent.panel.panel import Panel
 from device_agent.panel.pins import choose_backend, explain, mock_factory, mock_pins, open_pins
 from device_agent.runtime.deadline import Deadline
@@ -46,6 +46,13 @@ class HeldLowPin(MockPin):
 
     def _get_state(self) -> bool:
         return False
+
+
+class HeldHighPin(MockPin):
+    """A mock pin that a sensor holds high."""
+
+    def _get_state(self) -> bool:
+        return True
 
 
 class FakeClock:
@@ -431,3 +438,33 @@ print("gpiozero" in sys.modules)
 def test_the_mock_is_gpiozeros() -> None:
     """The mock backend is gpiozero's own MockFactory: the driver's code is the same as on a Pi."""
     assert isinstance(mock_factory(), MockFactory)
+
+
+def test_any_number_of_buttons_and_a_sensor() -> None:
+    """Each input posts under its own name; one that is pressed when high is read so."""
+    settings = Settings(
+        backend="gpio",
+        buttons={"red": {"pin": 5, "press": "stop"}, "blue": {"pin": 6, "press": "mute", "active": "high"}},
+        presence_pin=13,
+    )
+    bench = Bench(settings)
+    bench.start()
+    bench.expect(PanelUp)
+    bench.pins.buttons["red"].drive_low()
+    bench.pins.buttons["blue"].drive_high()
+    edges = bench.expect(Edge), bench.expect(Edge)
+    assert [(edge.button, edge.pressed) for edge in edges] == [("red", True), ("blue", True)]
+    bench.pins.presence.drive_high()
+    assert bench.expect(Presence) == Presence(True)
+    bench.pins.presence.drive_low()
+    assert bench.expect(Presence) == Presence(False)
+    bench.stop()
+
+
+def test_who_is_there_already_is_seen() -> None:
+    """A sensor that is high at the start says so: the first visitor may stand there before the device does."""
+    factory = mock_factory()
+    factory.pin(13, pin_class=HeldHighPin)
+    bench = Bench(Settings(backend="gpio", presence_pin=13), make_factory=lambda: factory).start()
+    assert bench.expect(Presence) == Presence(True)
+    bench.stop()

@@ -266,3 +266,10 @@ def test_a_foreign_thread_that_fails_is_logged(name: str, caplog: pytest.LogCapt
     bench.supervisor.status = start_one
     bench.supervisor.run()
     assert any(name in record.getMessage() for record in caplog.records)
+
+
+def test_who_asks_for_a_restart_gets_its_exit_code() -> None:
+    """`leave` ends the process in order, with the code that it names."""
+    bench = Bench()
+    bench.supervisor.leave(75)
+    assert bench.supervisor.run() == 75

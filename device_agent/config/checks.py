@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from device_agent.config.buttons import SIMPLE, buttons, has_action, problems
 from device_agent.config.cards import parse
 from device_agent.config.endpoints import address_problem
-from device_agent.config.schema import Settings
+from device_agent.config.schema import Panel, Settings
 
 FRAME_MS = 20
 Contradiction = tuple[tuple[str, ...], str]
@@ -19,6 +20,8 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _cards(settings)
     yield from _gate(settings)
     yield from _panel(settings)
+    yield from _activation(settings)
+    yield from _languages(settings)
     yield from _volume(settings)
 
 
@@ -73,23 +76,72 @@ def _volume(settings: Settings) -> Iterator[Contradiction]:
 
 def _panel(settings: Settings) -> Iterator[Contradiction]:
     panel = settings.panel
-    pins = {"button_pin": panel.button_pin, "led_pin": panel.led_pin, "mute_pin": panel.mute_pin}
+    for problem in problems(panel):
+        yield ("panel.buttons",), problem
     owners: dict[int, str] = {}
-    for name, pin in pins.items():
+    for name, pin in used_pins(panel):
         if pin in owners:
             yield (
-                (f"panel.{owners[pin]}", f"panel.{name}"),
-                f"panel.{owners[pin]} and panel.{name} are both {pin}: each needs a pin of its own",
+                tuple(".".join(full.split(".")[:2]) for full in (owners[pin], name)),
+                f"{owners[pin]} and {name} are both {pin}: each needs a pin of its own",
             )
-        elif pin >= 0:
-            owners[pin] = name
-    modes = settings.activation.modes
-    if not modes:
-        yield ("activation.modes",), "activation.modes is empty: name at least one, e.g. always-on"
-    by_button = [mode for mode in modes if mode != "always-on"]
-    if by_button and panel.backend != "mock" and (panel.button_pin < 0 or panel.backend == "none"):
-        remedy = "set panel.button_pin" if panel.button_pin < 0 else "panel.backend is none"
+        owners.setdefault(pin, name)
+
+
+def used_pins(panel: Panel) -> list[tuple[str, int]]:
+    """The settings that name a pin, with its number."""
+    names = ("button_pin", "led_pin", "mute_pin", "presence_pin")
+    own = [(f"panel.{name}", getattr(panel, name)) for name in names if getattr(panel, name) >= 0]
+    more = [(f"panel.buttons.{button.name}.pin", button.pin) for button in buttons(panel) if button.name != SIMPLE]
+    return own + more
+
+
+def _activation(settings: Settings) -> Iterator[Contradiction]:
+    panel, modes = settings.panel, settings.activation.modes
+    names = "activation.modes", "panel.button_pin", "panel.buttons", "panel.backend"
+    if not set(modes) - {"one-shot"}:
+        what = "is empty" if not modes else "names only one-shot, which opens nothing"
+        yield ("activation.modes",), f"activation.modes {what}: name at least one, e.g. always-on"
+    talking = [button for button in buttons(panel) if has_action(button, "talk")]
+    by_button = [mode for mode in modes if mode in ("push-to-talk", "toggle")]
+    if by_button and panel.backend != "mock" and (not talking or panel.backend == "none"):
+        remedy = "set panel.button_pin" if not talking else "panel.backend is none"
+        yield names, f"activation.modes names {by_button[0]}, which needs a button: {remedy}"
+    if "push-to-talk" in modes:
+        for button in talking:
+            if button.gestures - {"press"} and "talk" in [table.get("press") for table in button.actions.values()]:
+                yield (
+                    ("activation.modes", "panel.buttons"),
+                    f"panel.buttons.{button.name}.press is talk, and with push-to-talk the whole press is speech: "
+                    'write hold = "talk", or give the other gestures another button',
+                )
+    if "presence" in modes and panel.presence_pin < 0 and panel.backend != "mock":
+        yield ("activation.modes", "panel.presence_pin"), "activation.modes names presence: set panel.presence_pin"
+
+
+LANGUAGE_KEYS = ("id", "first_message", "prompt", "voice_id")
+
+
+def _languages(settings: Settings) -> Iterator[Contradiction]:
+    agent = settings.agent
+    for language, table in agent.languages.items():
+        where = f"agent.languages.{language}"
+        if not isinstance(table, Mapping):
+            yield ("agent.languages",), f'{where} must be a table, e.g. {{ first_message = "Hallo" }}'
+            continue
+        for key, value in table.items():
+            if key not in LANGUAGE_KEYS:
+                yield ("agent.languages",), f"{where}.{key}: there is no such setting; {', '.join(LANGUAGE_KEYS)} are"
+            elif not isinstance(value, str):
+                yield ("agent.languages",), f"{where}.{key} must be text"
+    if agent.languages and agent.language and agent.language not in agent.languages:
         yield (
-            ("activation.modes", "panel.button_pin", "panel.backend"),
-            f"activation.modes names {by_button[0]}, which needs a button: {remedy}",
+            ("agent.language", "agent.languages"),
+            f"agent.language is not among agent.languages ({', '.join(agent.languages)}): add it there",
         )
+    for button in buttons(settings.panel):
+        if has_action(button, "language_next") and len(agent.languages) < 2:
+            yield (
+                ("panel.buttons", "agent.languages"),
+                f"panel.buttons.{button.name} changes the language, and agent.languages does not name two",
+            )

@@ -34,6 +34,11 @@ class Agent:
     prompt: str = _opt("", "System-prompt override.")
     voice_id: str = _opt("", "Voice override.")
     overrides: Mapping[str, Any] = _opt({}, "Any other conversation_config_override, passed on as it stands.")
+    languages: Mapping[str, Any] = _opt(
+        {},
+        "Languages to choose from by the action language_next, in this order; each may have its own id, first_message, "
+        'prompt and voice_id: [agent.languages.de] first_message = "Hallo".',
+    )
     dynamic_variables: Mapping[str, Any] = _opt({}, "Values for the {{variables}} in the agent's prompt and tools.")
     extra_body: Mapping[str, Any] = _opt({}, "custom_llm_extra_body for agents with a custom model.")
     user_id: str = _opt("", "Your own id for the person or place at this device.")
@@ -72,8 +77,15 @@ class Activation:
     modes: tuple[str, ...] = _opt(
         ("always-on",),
         "push-to-talk: hold the button to speak. toggle: press to open, press again to close. always-on: open from "
-        "the start, and again whenever somebody speaks after it was closed.",
-        choices=("push-to-talk", "toggle", "always-on"),
+        "the start, and again whenever somebody speaks after it was closed. voice: speech opens. wake-word: the wake "
+        "word opens. presence: open when the sensor sees somebody, closed when nobody is there. remote: only the "
+        "control socket opens (it always may). one-shot, with any of them: close after one answer.",
+        choices=(
+            "push-to-talk", "toggle", "always-on", "voice", "wake-word", "presence", "remote", "one-shot",
+        ),
+    )  # fmt: skip
+    away_s: float = _opt(
+        10.0, "Close when the presence sensor has seen nobody for so long: the next one is greeted.", range=(0, 3600)
     )
 
 
@@ -165,12 +177,20 @@ class Panel:
         "when a pin is set (anywhere when it is mute_pin), else none.",
         choices=("auto", "gpio", "mock", "none"),
     )
-    button_pin: int = _opt(-1, "Push button to ground.", range=(-1, 53))
-    led_pin: int = _opt(-1, "LED to ground through a resistor.", range=(-1, 53))
+    button_pin: int = _opt(-1, "Push button to ground, to talk: see activation.modes.", range=(-1, 27))
+    buttons: Mapping[str, Any] = _opt(
+        {},
+        "More buttons, a table each: [panel.buttons.red] with pin, active (low, to ground, or high) and an action for "
+        "any of the gestures press, double, triple, long (1 s), very_long (5 s) and hold: talk, end, stop, mute, "
+        "volume_up, volume_down, language_next, restart, shutdown, nothing, say:TEXT, tool:NAME. In "
+        "[panel.buttons.red.when.speaking] a gesture may do something else.",
+    )
+    led_pin: int = _opt(-1, "LED to ground through a resistor.", range=(-1, 27))
+    presence_pin: int = _opt(-1, "Presence sensor (PIR, radar): high while somebody is there.", range=(-1, 27))
     mute_pin: int = _opt(
         -1,
         "Mute switch to ground: closed means muted. While it cannot be read the device is muted.",
-        range=(-1, 53),
+        range=(-1, 27),
     )
     debounce_ms: int = _opt(20, "Edges that follow within this time are contact bounce.", range=(0, 500))
     hold_ms: int = _opt(

@@ -1,10 +1,12 @@
-"""What a person's press means: push-to-talk, toggle, always-on, and their combinations."""
+"""What opens a conversation, and what a person's press means in each combination of modes."""
 
 from __future__ import annotations
 
 from enum import Enum
 
-PUSH_TO_TALK, TOGGLE, ALWAYS_ON = "push-to-talk", "toggle", "always-on"
+PUSH_TO_TALK, TOGGLE, ALWAYS_ON, VOICE, WAKE_WORD, PRESENCE, REMOTE, ONE_SHOT = MODES = (
+    "push-to-talk", "toggle", "always-on", "voice", "wake-word", "presence", "remote", "one-shot",
+)  # fmt: skip
 
 
 class Wish(Enum):
@@ -30,12 +32,22 @@ class Activation:
         self._push = PUSH_TO_TALK in modes
         self._toggle = TOGGLE in modes
         self.always_on = ALWAYS_ON in modes
+        self.by_voice = ALWAYS_ON in modes or VOICE in modes
+        """Speech opens a conversation."""
+        self.by_wake_word = WAKE_WORD in modes
+        self.by_presence = PRESENCE in modes
+        self.one_shot = ONE_SHOT in modes
         self._hold_s = hold_s
         self._began = Wish.NOTHING
 
     @property
     def talking(self) -> bool:
         return self.hands_free or self.held
+
+    @property
+    def listens(self) -> bool:
+        """Whether the microphone is needed before there is a conversation."""
+        return self.by_voice or self.by_wake_word
 
     def pressed(self, is_open: bool, speaking: bool) -> Wish:
         """The button goes down while a conversation `is_open` and the agent is `speaking`."""
@@ -63,8 +75,18 @@ class Activation:
         self.hands_free = True
         return Wish.NOTHING
 
+    def hold(self, is_open: bool, speaking: bool) -> Wish:
+        """A button that is for holding goes down: push-to-talk, whatever the modes say."""
+        self.held = True
+        return Wish.INTERRUPT if speaking else Wish.NOTHING if is_open else Wish.OPEN
+
+    def let_go(self) -> Wish:
+        """… and comes up."""
+        self.held = False
+        return Wish.NOTHING if self.hands_free else Wish.TURN_OVER
+
     def opened_by_itself(self) -> None:
-        """Always-on opened the conversation: nobody holds a button."""
+        """The conversation is open for whoever speaks: nobody holds a button."""
         self.hands_free = True
 
     def over(self) -> None:

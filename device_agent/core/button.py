@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from device_agent.records import record
 
+CHATTER_S = 1.0  # a contact that has not come to rest for so long is broken
+
 
 @record
 class Press:
@@ -21,42 +23,51 @@ class Release:
 
 
 class Button:
-    """Debounce on time-stamped edges: the first edge counts at once, what follows within `debounce_s` is bounce.
+    """Debounce on time-stamped edges: the first edge counts at once, then none until `debounce_s` of rest.
 
-    If the contact comes to rest in the other position during that time (a very short press), the deadline
-    finds it, or the next edge does if it is handled first: so no press or release is ever lost.
+    If the contact comes to rest in the other position (a very short press), the deadline finds it, or the next edge
+    does if it is handled first: so no press or release is ever lost. A contact that never rests is one press.
     """
 
     def __init__(self, debounce_s: float) -> None:
         self._debounce_s = debounce_s
         self._raw = False
-        self._accepted = False
-        self._since = 0.0
+        self.pressed = False
+        self.since = 0.0
+        """When the position changed last."""
+        self._restless_since = 0.0
         self._settles: float | None = None
 
     def edge(self, pressed: bool, t: float) -> list[Press | Release]:
         """Take a raw edge at time `t` (s)."""
         gestures = self.tick(t)
         self._raw = pressed
-        return gestures + self._settle(t)
+        if self._settles is not None:
+            self._settles = t + self._debounce_s
+            return gestures
+        self._restless_since = t
+        return gestures + self._accept(t)
+
+    def chatters(self, now: float) -> bool:
+        """Whether the contact has not come to rest for a second."""
+        return self._settles is not None and now - self._restless_since >= CHATTER_S
 
     def next_deadline(self) -> float | None:
         """When `tick` wants to be called, while a contact may still bounce."""
         return self._settles
 
     def tick(self, now: float) -> list[Press | Release]:
-        """If the debounce time is over: accept the position at rest, as of the moment when it was over."""
-        return [] if self._settles is None else self._settle(now)
-
-    def _settle(self, now: float) -> list[Press | Release]:
-        t = now
-        if self._settles is not None:
-            if now < self._settles:
-                return []
+        """If the contact is at rest: accept its position, as of the moment when that was clear."""
+        moves: list[Press | Release] = []
+        while self._settles is not None and self._settles <= now:
             t, self._settles = self._settles, None
-        if self._raw == self._accepted:
+            moves += self._accept(t)
+        return moves
+
+    def _accept(self, t: float) -> list[Press | Release]:
+        if self._raw == self.pressed:
             return []
-        self._accepted = self._raw
+        self.pressed = self._raw
         self._settles = t + self._debounce_s
-        held, self._since = t - self._since, t
-        return [Press(t) if self._accepted else Release(t, held)]
+        held, self.since = t - self.since, t
+        return [Press(t) if self.pressed else Release(t, held)]

@@ -29,9 +29,10 @@ class Indicator(Enum):
 # -------------------------------------------------------------------------------------------- link
 @record
 class Connect:
-    """Begin connection number `conn`."""
+    """Begin connection number `conn`, with agent `agent_id`; empty means the configured one."""
 
     conn: int
+    agent_id: str = ""
 
 
 @record
@@ -157,7 +158,17 @@ class RunTool:
     parameters: Mapping[str, Any]
 
 
+@record
+class Restart:
+    """End the process in order, to be started again."""
+
+
+@record
+class PowerOff:
+    """Shut the machine down."""
+
+
 Command = (
     Connect | Disconnect | Send | SendFrames | SendSilence | UseMicrophone | UseLoudspeaker | WipeCapture | Play
-    | Discard | Flush | SetVolume | PlayClip | SetMute | Show | RunTool
+    | Discard | Flush | SetVolume | PlayClip | SetMute | Show | RunTool | Restart | PowerOff
 )  # fmt: skip

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from device_agent.config.schema import Settings
 from device_agent.core import commands as c
 from device_agent.core import events as e
 from device_agent.core.activation import Activation
 from device_agent.core.calls import Calls
 from device_agent.core.ending import Kind, classify
 from device_agent.core.initiation import initiation
+from device_agent.core.languages import Languages
 from device_agent.core.microphone import Microphone
 from device_agent.core.retry import GOOD_CONVERSATION_S, Retry
 from device_agent.core.sounds import Sounds
@@ -33,8 +33,8 @@ class Connection:
 
     def __init__(
         self,
-        settings: Settings,
         state: State,
+        languages: Languages,
         activation: Activation,
         microphone: Microphone,
         speaker: Speaker,
@@ -42,8 +42,8 @@ class Connection:
         sounds: Sounds,
         rng: Callable[[], float],
     ) -> None:
-        self._settings = settings
         self._state = state
+        self._languages = languages
         self._activation = activation
         self._microphone = microphone
         self._speaker = speaker
@@ -54,6 +54,7 @@ class Connection:
         """The process is about to end: nothing is opened any more."""
         self._opened = False  # the WebSocket was open: a failure is not the network's
         self._error = ""  # what the service said before it closed
+        self._text = ""  # what the user says, by way of the device, as soon as there is a conversation
         self._woken_at = float("-inf")
 
     @property
@@ -68,11 +69,11 @@ class Connection:
             return
         state.cancel("retry", "closing")
         state.conn += 1
-        self._opened, self._error = False, ""
+        self._opened, self._error, state.asked = False, "", False
         self._calls.connect()
         self._speaker.connect()
         self._microphone.connect()
-        state.orders.append(c.Connect(state.conn))
+        state.orders.append(c.Connect(state.conn, self._languages.agent_id))
 
     def pressed(self) -> None:
         """A person wants a conversation: what was wrong is tried again."""
@@ -87,6 +88,12 @@ class Connection:
         if self._state.link is Link.BACKOFF and not self._opened:
             self._wake(SPEECH_WAKES_S)
 
+    def say(self, text: str) -> None:
+        """Let the user say `text`, now or as soon as the conversation that is being opened has begun."""
+        self._text = text
+        if self._state.link is Link.READY:
+            self._say()
+
     def close(self, reason: str) -> None:
         """End the conversation from here."""
         if self._state.link_signal("close") and self._state.link is Link.CLOSING:
@@ -99,7 +106,7 @@ class Connection:
         """Initiation data leaves at once."""
         if event.conn == self._state.conn and self._state.link_signal("opened"):
             self._opened = True
-            self._state.orders.append(c.Send(event.conn, initiation(self._settings.agent)))
+            self._state.orders.append(c.Send(event.conn, initiation(self._languages.agent)))
 
     def metadata(self, _: m.Metadata) -> None:
         """The conversation begins."""
@@ -109,6 +116,8 @@ class Connection:
             self._state.turn_signal("ready")
             self._state.watch_idle()
             self._microphone.release()
+            if self._text:
+                self._say()
 
     def queue_status(self, status: m.QueueStatus) -> None:
         """The service makes us wait for a free place, or no longer."""
@@ -153,6 +162,12 @@ class Connection:
         here = self._activation.held or self._microphone.speech or self._speaker.sounding
         return here or self._state.now - self._state.active_at < USER_WAITS_S
 
+    def _say(self) -> None:
+        text, self._text = self._text, ""
+        self._state.asked = True
+        self._state.orders.append(c.Send(self._state.conn, m.UserMessage(text)))
+        self._microphone.user_done()
+
     def _wake(self, every_s: float) -> None:
         """Cut a wait short, but not as often as somebody presses."""
         if self._state.now - self._woken_at >= every_s:
@@ -175,6 +190,7 @@ class Connection:
     def _over(self, flush: bool) -> None:
         """No conversation any more. Without `flush` the farewell in hand is played to its end."""
         self._state.cancel("retry", "idle")
+        self._text = ""
         self._activation.over()
         self._microphone.disconnect()
         self._disconnect(flush)

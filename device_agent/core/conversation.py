@@ -14,23 +14,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from device_agent.config.buttons import buttons
 from device_agent.config.schema import Settings
 from device_agent.core import commands as c
 from device_agent.core import events as e
-from device_agent.core.activation import Activation, Wish
-from device_agent.core.button import Button, Press, Release
+from device_agent.core.actions import Actions
+from device_agent.core.activation import Activation
 from device_agent.core.calls import Calls
 from device_agent.core.connection import Connection
+from device_agent.core.hands import Hands
 from device_agent.core.indicator import Snapshot
+from device_agent.core.languages import Languages
 from device_agent.core.microphone import Microphone
+from device_agent.core.mute import Mute
 from device_agent.core.sounds import Sounds
 from device_agent.core.speaker import Speaker
 from device_agent.core.state import State
 from device_agent.core.tables import Link
 from device_agent.core.volume import Volume
 from device_agent.protocol import messages as m
-
-THINKING_S = 15.0
 
 
 class Conversation:
@@ -40,19 +42,28 @@ class Conversation:
     """
 
     def __init__(self, settings: Settings, rng: Callable[[], float]) -> None:
+        panel = settings.panel
         self._settings = settings
         self._state = State(settings.session.idle_close_s)
-        self._activation = Activation(settings.activation.modes, settings.panel.hold_ms / 1000)
-        self._button = Button(settings.panel.debounce_ms / 1000)
-        self._speaker = Speaker(
-            self._state, settings.audio.tail_ms / 1000, lambda reason: self._connection.close(reason)
-        )
+        self._activation = Activation(settings.activation.modes, panel.hold_ms / 1000)
+        tail_s, one_shot = settings.audio.tail_ms / 1000, self._activation.one_shot
+        self._speaker = Speaker(self._state, tail_s, lambda reason: self._connection.close(reason), one_shot)
         self._microphone = Microphone(settings, self._state, self._activation, self._speaker)
         self._calls = Calls(self._state)
         self._volume = Volume(settings.audio, self._state)
         self._sounds = Sounds(settings, self._state, self._speaker)
-        rooms = self._microphone, self._speaker, self._calls, self._sounds
-        self._connection = Connection(settings, self._state, self._activation, *rooms, rng)
+        self._mute = Mute(self._state, self._microphone)
+        languages = Languages(settings.agent, self._state)
+        rooms = self._activation, self._microphone, self._speaker, self._calls, self._sounds
+        self._connection = Connection(self._state, languages, *rooms, rng)
+        self._actions = Actions(
+            self._state, self._activation, self._connection, self._microphone, self._speaker, self._sounds,
+            self._volume, self._mute, languages, settings.activation.away_s,
+        )  # fmt: skip
+        self._hands = Hands(
+            buttons(panel), self._state, panel.debounce_ms / 1000, panel.hold_ms / 1000,
+            self._actions.act, self._actions.touched, lambda: self._microphone.speech,
+        )  # fmt: skip
 
     @property
     def snapshot(self) -> Snapshot:
@@ -93,14 +104,14 @@ class Conversation:
             self._speech_began(frame.seq)
         elif change is False and self._activation.talking:
             self._state.active()
-            self._user_done()
+            self._microphone.user_done()
         if self._state.link is not Link.DOWN and self._state.link is not Link.CLOSING:
             self._microphone.keep(frame)
 
     def _speech_began(self, seq: int) -> None:
         state = self._state
         if state.link in (Link.DOWN, Link.CLOSING):
-            if self._activation.always_on and not state.snapshot.fault:
+            if self._activation.by_voice and not state.snapshot.fault:
                 self._open_by_itself()
                 self._microphone.preroll(seq, extra=False)
         elif self._activation.talking:
@@ -109,44 +120,7 @@ class Conversation:
             self._connection.spoken_to()
             state.turn_signal("user speaks")
 
-    def _user_done(self) -> None:
-        if self._state.turn_signal("user done"):
-            self._state.after("think", THINKING_S)
-
-    # ------------------------------------------------------------------------------- a person presses or mutes
-    def _edge(self, edge: e.Edge) -> None:
-        self._gestures(self._button.edge(edge.pressed, edge.t))
-
-    def _gestures(self, gestures: list[Press | Release]) -> None:
-        settles = self._button.next_deadline()
-        if settles is not None:
-            self._state.after("button", settles - self._state.now)
-        for gesture in gestures:
-            self._state.active()
-            if isinstance(gesture, Press):
-                self._sounds.pressed()
-                is_open = self._connection.is_open
-                self._grant(self._activation.pressed(is_open, is_open and self._speaker.sounding))
-            else:
-                self._grant(self._activation.released(gesture.held))
-
-    def _grant(self, wish: Wish) -> None:
-        if wish is Wish.OPEN:
-            self._connection.pressed()
-        elif wish is Wish.CLOSE:
-            self._connection.close("button")
-        elif wish is Wish.TURN_OVER:
-            self._user_done()
-        elif wish is Wish.INTERRUPT:
-            self._speaker.stopped()
-
-    def _mute(self, switch: e.MuteSwitch) -> None:
-        self._state.change(muted=switch.muted)
-        self._state.orders.append(c.SetMute(switch.muted))
-        if switch.muted:
-            self._state.orders.append(c.WipeCapture())
-            self._microphone.mute()
-
+    # ------------------------------------------------------------------------------- a person turns
     def _set_volume(self, wish: e.Volume) -> None:
         self._volume.wish(wish)
         self._sounds.turned()
@@ -175,7 +149,8 @@ class Conversation:
 
     def _transcript(self, _: m.UserTranscript) -> None:
         self._state.active()
-        self._user_done()
+        self._state.asked = True
+        self._microphone.user_done()
 
     # ------------------------------------------------------------------------------- devices
     def _device_up(self, up: e.DeviceUp) -> None:
@@ -191,7 +166,7 @@ class Conversation:
     def _use_devices(self) -> None:
         state, seen = self._state, self._state.snapshot
         is_open = self._connection.is_open
-        listens = is_open or state.link is Link.BACKOFF or self._activation.always_on
+        listens = is_open or state.link is Link.BACKOFF or self._activation.listens
         microphone = listens and not (seen.muted or seen.fault or self._connection.stopped)
         live = state.link is not Link.DOWN or not microphone
         state.stand(microphone, live, is_open or self._speaker.sounding or state.clip)
@@ -201,7 +176,8 @@ AWAITED: dict[type, str] = {e.Frame: "late", e.Edge: "button", e.PlaybackIdle: "
 
 TIMERS: dict[str, Callable[[Conversation], Any]] = {
     "approval": lambda self: self._calls.refuse(),
-    "button": lambda self: self._gestures(self._button.tick(self._state.now)),
+    "away": lambda self: self._actions.away(),
+    "button": lambda self: self._hands.tick(),
     "clip": lambda self: self._sounds.over(),
     "closing": lambda self: self._state.link_signal("ended"),
     "good": lambda self: self._connection.retry.reset(),
@@ -209,6 +185,7 @@ TIMERS: dict[str, Callable[[Conversation], Any]] = {
     "hold": lambda self: self._speaker.reply_done(),
     "idle": lambda self: self._connection.idle(),
     "late": lambda self: self._microphone.late(),
+    "repeat": lambda self: self._actions.repeat(),
     "retry": lambda self: self._connection.open(),
     "silent": lambda self: self._speaker.overdue(),
     "think": lambda self: self._state.turn_signal("no reply"),
@@ -223,8 +200,12 @@ HANDLERS: dict[type, Callable[..., None]] = {
     e.ClipEnded: lambda self, event: self._sounds.ended(event),
     e.Volume: Conversation._set_volume,
     e.Restored: lambda self, event: self._volume.restore(event),
-    e.Edge: Conversation._edge,
-    e.MuteSwitch: Conversation._mute,
+    e.Edge: lambda self, event: self._hands.edge(event),
+    e.MuteSwitch: lambda self, event: self._mute.switched(event),
+    e.Mute: lambda self, event: self._mute.wished(event),
+    e.Presence: lambda self, event: self._actions.presence(event),
+    e.Remote: lambda self, event: self._actions.remote(event),
+    e.WakeWord: lambda self, event: self._actions.wake_word(event),
     e.LinkOpened: lambda self, event: self._connection.link_opened(event),
     e.LinkEnded: lambda self, event: self._connection.link_ended(event),
     e.ServerSaid: Conversation._said,

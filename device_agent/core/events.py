@@ -121,6 +121,35 @@ class MuteSwitch:
 
 
 @record
+class Mute:
+    """A person mutes or unmutes by button or socket; None: the other way round."""
+
+    muted: bool | None = None
+
+
+@record
+class Presence:
+    """What the presence sensor says."""
+
+    present: bool
+
+
+@record
+class Remote:
+    """The control socket or a screen wants an action, named as for a button (`config.buttons.ACTIONS`)."""
+
+    action: str
+
+
+@record
+class WakeWord:
+    """`word` was heard; it ended with frame `seq`."""
+
+    word: str
+    seq: int
+
+
+@record
 class PanelDown:
     """Configured pins cannot be used; the driver goes on trying."""
 
@@ -213,6 +242,6 @@ class Tick:
 
 Event = (
     Frame | DeviceUp | DeviceDown | PlaybackStarted | Played | PlaybackIdle | ClipEnded | Volume | Restored
-    | Edge | MuteSwitch | PanelDown | PanelUp
+    | Edge | MuteSwitch | Mute | Presence | Remote | WakeWord | PanelDown | PanelUp
     | LinkOpened | LinkEnded | ServerSaid | AgentAudio | WireSkipped | UplinkDropped | ToolDone | Start | Stop | Tick
 )  # fmt: skip

@@ -30,6 +30,9 @@ class Snapshot:
     microphone_card: str = ""
     loudspeaker_card: str = ""
     volume: int = 100
+    buttons: str = ""
+    """What is wrong with a button."""
+    language: str = ""
 
     @property
     def indicator(self) -> Indicator:

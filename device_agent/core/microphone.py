@@ -11,6 +11,7 @@ from device_agent.core.state import State
 from device_agent.core.tables import Link
 from device_agent.core.uplink import Uplink
 
+THINKING_S = 15.0
 LATE_S = 0.04  # a frame that comes so much later than its capture promised is replaced by silence
 FRAME_S = FRAME_MS / 1000
 
@@ -35,6 +36,7 @@ class Microphone:
         self._late_s = FRAME_S + LATE_S
         self._deaf = False
         self._fresh = 0  # the first frame that a pre-roll may hold: after what was sent or must not be heard
+        self._heard = -1  # the last frame
         self._filled = 0  # silence sent since the last frame, because the next did not come
         self._filled_at = 0.0
 
@@ -45,6 +47,7 @@ class Microphone:
 
     def hear(self, frame: Frame) -> bool | None:
         """True: somebody begins to speak; False: they have ended; None: no change."""
+        self._heard = frame.seq
         self._deaf = self._is_deaf
         if self._deaf:
             self._fresh = frame.seq + 1
@@ -55,6 +58,19 @@ class Microphone:
         for earlier in range(max(self._fresh, seq - self._preroll), seq):
             self._uplink.add(earlier, live=True)
             self._uplink.borrowed += extra
+
+    def recall(self, first: int | None = None) -> None:
+        """Add what has been heard from frame `first` on, or as far back as a pre-roll goes."""
+        since = self._heard + 1
+        for seq in range(max(self._fresh, since - self._preroll if first is None else first), since):
+            self._uplink.add(seq, live=True)
+            self._uplink.borrowed += self._state.link is Link.READY
+        self._fresh = since
+
+    def user_done(self) -> None:
+        """The user's turn is over."""
+        if self._state.turn_signal("user done"):
+            self._state.after("think", THINKING_S)
 
     def keep(self, frame: Frame) -> None:
         """Queue the frame if it is meant for the agent, silence otherwise, and send what is due."""

@@ -18,12 +18,13 @@ END_CALL = "end_call"
 
 
 class Speaker:
-    """`close` ends the conversation; it is called when the agent has hung up and its farewell has sounded."""
+    """`close` ends the conversation: after the farewell of an agent that has hung up, or after its one answer."""
 
-    def __init__(self, state: State, tail_s: float, close: Callable[[str], None]) -> None:
+    def __init__(self, state: State, tail_s: float, close: Callable[[str], None], one_shot: bool) -> None:
         self._state = state
         self._sounding = Sounding(tail_s)
         self._close = close
+        self._one_shot = one_shot
         self._hang_up_by: float | None = None  # the agent has ended the call: its farewell is over by then
 
     @property
@@ -123,8 +124,10 @@ class Speaker:
     def reply_done(self) -> None:
         """The agent's turn is over."""
         self._state.cancel("hold")
-        self._state.turn_signal("reply done")
-        if self._hang_up_by is not None:
+        answered = self._state.turn_signal("reply done") and self._state.asked
+        if self._one_shot and answered:
+            self._close("answered")
+        elif self._hang_up_by is not None:
             self._close("end_call")
 
     # ------------------------------------------------------------------------------- inside

@@ -26,6 +26,8 @@ class State:
         self.active_at = float("-inf")
         self.clip = self.spoken = False
         """One of the device's own sounds is audible; it speaks."""
+        self.asked = False
+        """The user has said something in this conversation."""
         self._idle_close_s = idle_close_s
         self._judged, self._indicator = self.snapshot, self.snapshot.indicator
         self._standing: tuple[bool, bool, bool, c.Indicator] | None = None

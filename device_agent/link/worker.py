@@ -108,24 +108,26 @@ class Link(Worker):
         try:
             while not self.stopping.is_set():
                 if self._connects:
-                    self._serve(self._connects.popleft().conn)
+                    self._serve(self._connects.popleft())
                 else:
                     self.beat("waiting", due=False)
                     self._wakeup.wait()
         finally:
             self._wakeup.close()
 
-    def _serve(self, conn: int) -> None:
+    def _serve(self, order: Connect) -> None:
+        conn = order.conn
         end = End(Kind.NETWORK, reason="the link failed")
         try:
-            end = self._connection(conn)
+            end = self._connection(order)
         finally:  # whatever happened: the core must not believe in a dead connection
             self._post(LinkEnded(conn, self._without_secrets(end)))
 
-    def _connection(self, conn: int) -> End:
+    def _connection(self, order: Connect) -> End:
+        conn = order.conn
         self._outbox.start()
         try:
-            wire = self._open(conn)
+            wire = self._open(order)
         except Exception as error:
             end = end_of(error)
             if end is None:
@@ -136,7 +138,10 @@ class Link(Worker):
         finally:
             wire.conduit.abandon()
 
-    def _open(self, conn: int) -> Wire:
+    def _open(self, order: Connect) -> Wire:
+        conn, settings = order.conn, self._settings
+        if order.agent_id:
+            settings = replace(settings, agent=replace(settings.agent, id=order.agent_id))
         attempt = Attempt(
             self._wakeup,
             CONNECT_S,
@@ -145,7 +150,7 @@ class Link(Worker):
             on_turn=lambda: self.beat("connecting", due=True),
         )
         attempt.check()
-        url = conversation_url(self._settings, self._secrets, self._dialer, attempt)
+        url = conversation_url(settings, self._secrets, self._dialer, attempt)
         wire = Wire(self._dialer.dial(url, attempt), self._recorder)
         attempt.phase = "upgrade"
         try:

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+from device_agent.config.buttons import buttons
 from device_agent.config.schema import Panel as Settings
 from device_agent.core.commands import Indicator, Show
-from device_agent.core.events import Edge, Event, MuteSwitch, PanelDown, PanelUp
+from device_agent.core.events import Edge, Event, MuteSwitch, PanelDown, PanelUp, Presence
+from device_agent.panel.inputs import Input
 from device_agent.panel.patterns import lit, next_change
 from device_agent.panel.pins import (
     PinFactory,
@@ -113,9 +115,13 @@ class Panel(Worker):
                 pins.led.off()  # releasing a pin leaves it as it is
 
     def _listen(self, pins: Pins) -> None:
-        if pins.button is not None:
-            pins.button.when_activated = lambda: self._post(Edge("button", True, self.clock()))
-            pins.button.when_deactivated = lambda: self._post(Edge("button", False, self.clock()))
+        for name, button in pins.buttons.items():
+            Input(name, button, self._post, self.clock)
+        if pins.presence is not None:
+            pins.presence.when_activated = lambda: self._post(Presence(True))
+            pins.presence.when_deactivated = lambda: self._post(Presence(False))
+            if pins.presence.is_active:
+                self._post(Presence(True))
         if pins.mute is not None:
             pins.mute.when_activated = pins.mute.when_deactivated = lambda: self._report_mute(pins.mute)
             self._report_mute(pins.mute)
@@ -145,8 +151,8 @@ class Panel(Worker):
         self.beat("no pins", due=False)
         if self._settings.mute_pin >= 0:
             self._mute(True)
-        if self._settings.button_pin >= 0:  # a press that began before can no longer be seen to end
-            self._post(Edge("button", False, self.clock()))
+        for button in buttons(self._settings):  # a press that began before can no longer be seen to end
+            self._post(Edge(button.name, False, self.clock()))
         self._post(PanelDown(explain(error, self._settings)))
 
     # ----------------------------------------------------------- gpiozero's thread and the panel's thread

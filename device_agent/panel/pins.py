@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from device_agent.config.buttons import SIMPLE, Button, buttons
 from device_agent.config.schema import Panel
 
 MODEL = Path("/proc/device-tree/model")
@@ -29,7 +30,7 @@ def choose_backend(settings: Panel, model: Path = MODEL) -> str:
     """
     if settings.backend == "mock":
         return "mock"
-    configured = max(settings.button_pin, settings.led_pin, settings.mute_pin) >= 0
+    configured = max(settings.led_pin, settings.mute_pin, settings.presence_pin) >= 0 or buttons(settings)
     if settings.backend == "none" or not configured:
         return "none"
     wanted = settings.backend == "gpio" or settings.mute_pin >= 0 or "Raspberry Pi" in _text(model)
@@ -45,25 +46,38 @@ def _text(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """The three pins in use, None where none is configured: gpiozero's devices, or a mock's pins to press."""
+    """The pins in use, None where none is configured: gpiozero's devices, or a mock's pins to press."""
 
-    button: Any = None
+    buttons: Mapping[str, Any] = field(default_factory=dict)
+    presence: Any = None
     mute: Any = None
     led: Any = None
+
+    @property
+    def button(self) -> Any:
+        """That of `panel.button_pin`."""
+        return self.buttons.get(SIMPLE)
 
 
 def open_pins(settings: Panel, factory: PinFactory, stack: ExitStack) -> Pins:
     """Claim all configured pins; `stack` releases them. Raises what the GPIO library raises, the pin in a note."""
     from gpiozero import DigitalInputDevice, DigitalOutputDevice
 
-    def switch(pin: int) -> Any:
-        return DigitalInputDevice(pin, pull_up=True, bounce_time=None, pin_factory=factory)
+    def switch(pin: int, active_high: bool = False) -> Any:
+        return DigitalInputDevice(pin, pull_up=not active_high, bounce_time=None, pin_factory=factory)
+
+    def sensor(pin: int) -> Any:
+        return switch(pin, active_high=True)
 
     def light(pin: int) -> Any:
         return DigitalOutputDevice(pin, pin_factory=factory)
 
     return Pins(
-        button=_claim(switch, "button_pin", settings.button_pin, stack),
+        buttons={
+            button.name: _claim(sensor if button.active_high else switch, _setting(button), button.pin, stack)
+            for button in buttons(settings)
+        },
+        presence=_claim(sensor, "presence_pin", settings.presence_pin, stack),
         mute=_claim(switch, "mute_pin", settings.mute_pin, stack),
         led=_claim(light, "led_pin", settings.led_pin, stack),
     )
@@ -81,6 +95,11 @@ def _claim(make: Callable[[int], Any], setting: str, pin: int, stack: ExitStack)
     return device
 
 
+def _setting(button: Button) -> str:
+    """The setting that names its pin, within [panel]."""
+    return "button_pin" if button.name == SIMPLE else f"buttons.{button.name}.pin"
+
+
 def mock_factory() -> PinFactory:
     """Pins in memory."""
     from gpiozero.pins.mock import MockFactory
@@ -90,8 +109,9 @@ def mock_factory() -> PinFactory:
 
 def mock_pins(settings: Panel, factory: PinFactory) -> Pins:
     """The mock's pins by name: ``pins.button.drive_low()`` presses, ``pins.led.state`` is the light."""
-    numbers = {"button": settings.button_pin, "mute": settings.mute_pin, "led": settings.led_pin}
-    return Pins(**{name: factory.pin(number) for name, number in numbers.items() if number >= 0})
+    numbers = {"presence": settings.presence_pin, "mute": settings.mute_pin, "led": settings.led_pin}
+    hands = {button.name: factory.pin(button.pin) for button in buttons(settings)}
+    return Pins(hands, **{name: factory.pin(number) for name, number in numbers.items() if number >= 0})
 
 
 def gpio_factory() -> PinFactory:
@@ -122,7 +142,8 @@ def _make_gpio_factory() -> PinFactory:
 
 def explain(error: BaseException, settings: Panel, dev: Path = Path("/dev")) -> str:
     """One line for a person: which pin, what is wrong, what to do."""
-    every = {"button_pin": settings.button_pin, "mute_pin": settings.mute_pin, "led_pin": settings.led_pin}
+    every = {_setting(button): button.pin for button in buttons(settings)}
+    every |= {name: getattr(settings, name) for name in ("presence_pin", "mute_pin", "led_pin")}
     all_pins = [f"panel.{name} = {pin}" for name, pin in every.items() if pin >= 0]
     return f"{', '.join(getattr(error, '__notes__', all_pins))}: {_remedy(error, dev)}"
 
