@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,9 +121,12 @@ class Device:
     # ------------------------------------------------------------------------------- builders
     def _capture(self, devices: Any) -> Worker:
         from device_agent.audio.capture import Capture
+        from device_agent.audio.echo import EchoControl
 
-        period, ring = self._settings.audio.period_ms, self._capture_ring
-        return Capture(devices, period, ring, self._latch, self._mailbox.post, self._supervisor.failed)
+        audio, post = self._settings.audio, self._mailbox.post
+        echo = EchoControl(audio.echo, devices.reference, lambda: devices.loudspeaker, post)
+        heard = self._capture_ring, self._latch
+        return Capture(devices, audio.period_ms, *heard, post, self._supervisor.failed, echo=echo)
 
     def _playback(self, devices: Any) -> Worker:
         from device_agent.audio.clips import Shelf
@@ -131,7 +135,8 @@ class Device:
 
         post, failed = self._mailbox.post, self._supervisor.failed
         mixer = Mixer(Shelf(), self._settings.sounds.level_db, lambda number: post(e.ClipEnded(number)))
-        return Playback(devices, self._playback_ring, post, failed, tape=self._tape, mixer=mixer)
+        sound = self._tape, mixer, devices.reference
+        return Playback(devices, self._playback_ring, post, failed, time.monotonic, *sound)
 
     def _playback_again(self) -> None:
         self._again(c.SetVolume)
@@ -177,6 +182,7 @@ class Device:
             c.Play: lambda order: self._playback_ring.play(order.handle),
             c.Discard: lambda order: self._playback_ring.discard(order.handle),
             c.Flush: lambda _: self._playback_ring.flush(),
+            c.Duck: lambda order: self._worker("playback").duck(order.on),
             c.SetVolume: self._standing(
                 c.SetVolume, "playback", lambda playback, order: playback.set_volume(order.volume)
             ),

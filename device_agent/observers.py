@@ -77,6 +77,10 @@ class LogObserver:
         what = event.device, event.name, event.rate, event.channels
         log.info("device.up device=%s name=%r rate=%d channels=%d", *what)
 
+    def _echo(self, event: e.Echo) -> None:
+        loss = "unknown" if event.loss_db is None else f"{event.loss_db:.1f}"
+        log.log(logging.WARNING if event.failing else logging.INFO, "echo.means means=%s loss_db=%s", event.means, loss)
+
     def _played(self, event: e.Played) -> None:
         log.info("reply.played id=%s ms=%.0f complete=%s", event.event_id, event.ms, event.complete)
 
@@ -95,6 +99,7 @@ SAY: dict[type, Callable[..., None]] = {
     e.WireSkipped: LogObserver._skipped,
     e.ServerSaid: LogObserver._said,
     e.DeviceUp: LogObserver._device,
+    e.Echo: LogObserver._echo,
     e.Played: LogObserver._played,
     e.UplinkDropped: LogObserver._dropped,
     e.PanelDown: LogObserver._panel,

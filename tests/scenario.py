@@ -61,6 +61,8 @@ def describe(command: c.Command) -> str:
             return f"microphone {'off' if not on else 'on' if live else 'waits for speech'}"
         case c.UseLoudspeaker(on):
             return f"loudspeaker {'on' if on else 'off'}"
+        case c.Duck(on):
+            return "duck" if on else "unduck"
         case c.WipeCapture():
             return "wipe"
         case c.Play(handle):
@@ -318,6 +320,9 @@ class Stage:
 
     def on_queue(self, status: str) -> None:
         self.said(m.QueueStatus(status))
+
+    def on_echo(self, means: str) -> None:
+        self.give(e.Echo(means))
 
     def on_microphone(self, state: str) -> None:
         self._device("microphone", state)

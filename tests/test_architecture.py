@@ -22,6 +22,7 @@ LOCKS = {"Lock", "RLock", "Condition"}
 LOCK_OWNERS = {"runtime/ring.py", "audio/devices.py"}
 
 IMPORT_OWNERS = {
+    "livekit": {"audio/cancellers.py"},
     "cattrs": {"config/convert.py", "tools/arguments.py"},
     "gpiozero": {"panel/pins.py"},
     "pocketsphinx": {"simulator/recogniser.py"},

@@ -264,7 +264,7 @@ def test_the_thread_opens_reads_and_closes_as_ordered() -> None:
     capture.use(False)
     assert mic.closed.wait(2)
     assert mic.threads == {capture.ident}
-    assert DeviceUp("microphone", "USB Headset", 16_000, half_duplex=False) in events
+    assert DeviceUp("microphone", "USB Headset", 16_000) in events
     capture.request_stop()
     assert capture.join(Deadline(2))
 

@@ -17,7 +17,7 @@ from device_agent.audio.devices import Devices
 from device_agent.audio.hardware import Machine
 from device_agent.config.schema import Audio
 from device_agent.errors import AudioError
-from device_agent.runtime import resample
+from device_agent.runtime import speexdsp
 
 
 class FakeStream:
@@ -158,20 +158,6 @@ def test_portaudios_numbers_become_words(number: int, words: str) -> None:
     assert str(caught.value).startswith("loudspeaker 'A' ") and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("echo", "name", "half"),
-    (
-        ("auto", "Plantronics Headset", False),
-        ("auto", "USB Audio", True),
-        ("off", "USB Audio", False),
-        ("half-duplex", "Headphones", True),
-    ),
-)
-def test_half_duplex_is_for_open_loudspeakers(echo: str, name: str, half: bool) -> None:
-    """auto means off for headsets only."""
-    assert devices(FakeHost("A"), echo=echo).half_duplex(name) is half
-
-
 def test_a_renewal_waits_until_every_stream_is_closed() -> None:
     """The other thread is woken, closes, and only then PortAudio starts anew; once for both."""
     started = [FakeHost("A"), FakeHost("A", "B")]
@@ -285,7 +271,7 @@ def test_an_open_card_knows_whether_it_is_still_there(tmp_path: Path) -> None:
 def test_without_a_converter_the_agents_rate_is_tried_first() -> None:
     """A loudspeaker that takes 16 kHz needs none."""
     assert OUTPUT_RATES[0] == 48_000 and INPUT_RATES[0] == 16_000
-    assert not resample.available("libnothing.so.1")
+    assert not speexdsp.available("libnothing.so.1")
 
 
 def test_a_thread_that_does_not_let_go_is_a_fault() -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from device_agent.audio.devices import RATE, Card, Devices
+from device_agent.audio.echo import EchoControl
 from device_agent.audio.stream import GLANCE_S, LOST_S, START_S, StreamWorker
 from device_agent.audio.vad import SpeechDetector, level_dbfs
 from device_agent.core.events import Event, Frame
@@ -39,6 +40,7 @@ class Recording:
         detector: SpeechDetector,
         post: Callable[[Event], None],
         clock: Clock,
+        echo: EchoControl | None = None,
     ) -> None:
         self.running = False
         self._live = True
@@ -53,6 +55,7 @@ class Recording:
         self._detector = detector
         self._post = post
         self._clock = clock
+        self._echo = echo
         self._resampler = Resampler(card.rate, RATE)
         self._pending = b""
         self._generation = latch.generation
@@ -72,6 +75,8 @@ class Recording:
             # What is still on its way was heard under the old one: after an unmute, that is the muted time.
             self._generation = generation
             self._trusted_from = now + CARD_DELAY_S
+        if self._echo is not None:
+            self._echo.look(self._card)
         period = self._due
         available = self._card.stream.get_read_available()
         if available < 0:
@@ -108,6 +113,8 @@ class Recording:
             frame = pcm[start : start + FRAME_BYTES]
             end = t - (len(pcm) - start - FRAME_BYTES) / (2 * RATE)
             begin = end - FRAME_MS / 1000
+            if self._echo is not None:
+                frame = self._echo.clean(frame)
             generation = self._generation if begin >= self._trusted_from else VOID
             speech, level = self._detector.speech(frame), level_dbfs(frame)
             self._floor = min(level, self._floor + FLOOR_DB_PER_FRAME)
@@ -127,12 +134,14 @@ class Capture(StreamWorker):
         post: Callable[[Event], None],
         on_failure: Callable[[str, BaseException], None],
         clock: Clock = time.monotonic,
+        echo: EchoControl | None = None,
     ) -> None:
         super().__init__("capture", "microphone", devices, post, on_failure, clock)
         self._period_ms = period_ms
         self._ring = ring
         self._latch = latch
         self._detector = SpeechDetector()
+        self._echo = echo
         self._live = True
         self._recording: Recording | None = None
 
@@ -147,7 +156,8 @@ class Capture(StreamWorker):
         return self._devices.open_input()
 
     def session(self, card: Card) -> Recording:
-        made = Recording(card, self._period_ms, self._ring, self._latch, self._detector, self._post, self.clock)
+        heard = self._ring, self._latch, self._detector
+        made = Recording(card, self._period_ms, *heard, self._post, self.clock, self._echo)
         self._recording = made  # before the look at `_live`: a `use` in between then sets it on the recording
         made.listen(self._live)
         return made

@@ -10,7 +10,7 @@ from itertools import product
 from device_agent.audio import host
 from device_agent.audio.choice import Candidate
 from device_agent.errors import AudioError
-from device_agent.runtime import resample
+from device_agent.runtime import speexdsp
 
 RATE = 16_000
 INPUT_FPB_S = 0.04  # the host's buffer is three times this: 120 ms of room
@@ -78,7 +78,7 @@ def _open(pa: host.Host, candidate: Candidate, output: bool, rate: int, channels
 
 def _rates(output: bool) -> Sequence[int]:
     """The loudspeaker's own rate first, unless nothing can be converted: then the agent's usual one."""
-    return OUTPUT_RATES if output and resample.available() else INPUT_RATES
+    return OUTPUT_RATES if output and speexdsp.available() else INPUT_RATES
 
 
 def _output_channels(candidate: Candidate) -> Iterator[int]:

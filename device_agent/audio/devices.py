@@ -12,22 +12,15 @@ from device_agent.audio import host
 from device_agent.audio.card import DEVICE_BUSY, OUTPUT_FPB_S, RATE, Card, explain, probe
 from device_agent.audio.choice import LOUDSPEAKER, MICROPHONE, Candidate, NotThere, Search, Side, candidates
 from device_agent.audio.hardware import Machine
+from device_agent.audio.reference import Reference
 from device_agent.config.schema import Audio
 from device_agent.errors import AudioError
 
-__all__ = ["OUTPUT_FPB_S", "RATE", "Card", "Devices", "half_duplex"]
+__all__ = ["OUTPUT_FPB_S", "RATE", "Card", "Devices"]
 
 log = logging.getLogger(__name__)
 
 TRIES = 3  # new starts for a card that is listed and free, yet not found by PortAudio
-HEADSETS = ("headset", "headphone", "earphone", "airpods")
-
-
-def half_duplex(settings: Audio, name: str) -> bool:
-    """Whether the microphone must be closed to the agent while it speaks through this card."""
-    if settings.echo == "auto":
-        return not any(word in name.lower() for word in HEADSETS)
-    return settings.echo == "half-duplex"
 
 
 class Devices:
@@ -59,6 +52,10 @@ class Devices:
         self._tries = TRIES
         self._open = 0
         self._wakers: list[Callable[[], None]] = []
+        self.reference = Reference()
+        """From the playback thread to the capture thread."""
+        self.loudspeaker: Card | None = None
+        """The one that was opened last."""
         self.renewing = False
         """Every thread with an open stream shall close it now."""
         self.renewals = 0
@@ -72,9 +69,6 @@ class Devices:
         """The cards that there are, with what the kernel knows of each."""
         with self._changed:
             return self._candidates(output)
-
-    def half_duplex(self, name: str) -> bool:
-        return half_duplex(self._settings, name)
 
     def watch(self, waker: Callable[[], None]) -> None:
         """Have `waker` called when `renewing` becomes true."""
@@ -92,7 +86,8 @@ class Devices:
 
     def open_output(self) -> Card:
         """Open the configured loudspeaker; AudioError names what is wrong and the remedy."""
-        return self._open_card(LOUDSPEAKER, self._settings.output)
+        self.loudspeaker = self._open_card(LOUDSPEAKER, self._settings.output)
+        return self.loudspeaker
 
     def close(self, card: Card) -> None:
         """Close a stream; the thread that opened it, and no other."""

@@ -112,8 +112,7 @@ class StreamWorker(Worker):
         self._pause = RETRY_S[0]
         if card.note:
             log.warning("device-choice device=%s note=%r", self._device, card.note)
-        half_duplex = self._devices.half_duplex(card.name)
-        self._post(DeviceUp(self._device, card.name, card.rate, half_duplex, card.channels, card.note))
+        self._post(DeviceUp(self._device, card.name, card.rate, card.channels, card.note))
 
     def _lost(self, error: Exception, seen: int) -> None:
         if str(error) != self._reason:

@@ -135,9 +135,17 @@ class Audio:
     )
     echo: str = _opt(
         "auto",
-        "half-duplex: the microphone is closed to the agent while it speaks. off: for headsets and virtual cards. "
-        "auto: off for a card that calls itself a headset, half-duplex otherwise.",
-        choices=("auto", "half-duplex", "off"),
+        "Against hearing itself. aec: WebRTC's canceller (needs livekit). external: the card or the sound server "
+        "cancels. half-duplex: the microphone is closed to the agent while it speaks. off: for headsets and virtual "
+        "cards. auto: off for a card that calls itself a headset, else aec where it is installed, else speex where "
+        "microphone and loudspeaker are one card, else half-duplex.",
+        choices=("auto", "aec", "external", "half-duplex", "off"),
+    )
+    barge_in: str = _opt(
+        "gated",
+        "While the agent speaks and its echo is cancelled: gated sends silence until somebody surely speaks, so that "
+        "what is left of the echo interrupts nobody; open sends all that is heard.",
+        choices=("gated", "open"),
     )
     tail_ms: int = _opt(
         300,

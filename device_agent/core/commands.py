@@ -134,6 +134,13 @@ class PlayClip:
 
 
 @record
+class Duck:
+    """Make the agent softer (−18 dB within 20 ms), or as loud as before again (within 300 ms)."""
+
+    on: bool
+
+
+@record
 class SetMute:
     """Close or open the mute latch."""
 
@@ -170,5 +177,5 @@ class PowerOff:
 
 Command = (
     Connect | Disconnect | Send | SendFrames | SendSilence | UseMicrophone | UseLoudspeaker | WipeCapture | Play
-    | Discard | Flush | SetVolume | PlayClip | SetMute | Show | RunTool | Restart | PowerOff
+    | Discard | Flush | Duck | SetVolume | PlayClip | SetMute | Show | RunTool | Restart | PowerOff
 )  # fmt: skip

@@ -118,6 +118,7 @@ class Conversation:
             state.active()
             self._microphone.preroll(seq, extra=True)
             self._connection.spoken_to()
+            self._speaker.spoken_over()
             state.turn_signal("user speaks")
 
     # ------------------------------------------------------------------------------- a person turns
@@ -155,8 +156,11 @@ class Conversation:
     # ------------------------------------------------------------------------------- devices
     def _device_up(self, up: e.DeviceUp) -> None:
         self._state.change(**{up.device: "", f"{up.device}_card": up.card})
-        if up.device == "loudspeaker" and self._settings.audio.echo == "auto":
-            self._microphone.half_duplex = up.half_duplex
+
+    def _echo(self, echo: e.Echo) -> None:
+        self._microphone.means = echo.means
+        loss = "" if echo.loss_db is None else f", {echo.loss_db:.0f} dB"
+        self._state.change(echo=f"{echo.means}{loss}{' (the canceller achieves too little)' if echo.failing else ''}")
 
     def _device_down(self, down: e.DeviceDown) -> None:
         self._state.change(**{down.device: down.reason})
@@ -180,6 +184,7 @@ TIMERS: dict[str, Callable[[Conversation], Any]] = {
     "button": lambda self: self._hands.tick(),
     "clip": lambda self: self._sounds.over(),
     "closing": lambda self: self._state.link_signal("ended"),
+    "duck": lambda self: self._speaker.unduck(),
     "good": lambda self: self._connection.retry.reset(),
     "hang up": lambda self: self._connection.close("end_call"),
     "hold": lambda self: self._speaker.reply_done(),
@@ -195,6 +200,7 @@ HANDLERS: dict[type, Callable[..., None]] = {
     e.Frame: Conversation._frame,
     e.DeviceUp: Conversation._device_up,
     e.DeviceDown: Conversation._device_down,
+    e.Echo: Conversation._echo,
     e.PlaybackStarted: lambda self, event: self._speaker.started(event),
     e.PlaybackIdle: lambda self, event: self._speaker.idle(event),
     e.ClipEnded: lambda self, event: self._sounds.ended(event),

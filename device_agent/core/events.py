@@ -38,7 +38,6 @@ class DeviceUp:
     device: str
     name: str
     rate: int
-    half_duplex: bool = False  # what audio.echo = "auto" means for this card
     channels: int = 1
     note: str = ""
 
@@ -47,6 +46,19 @@ class DeviceUp:
         """What was chosen, for a person."""
         note = f" ({self.note})" if self.note else ""
         return f"{self.name}, {self.rate} Hz, {self.channels} channel{'s' * (self.channels > 1)}{note}"
+
+
+@record
+class Echo:
+    """How the agent's own voice is kept from it now: off, external, aec, speex or half-duplex.
+
+    `loss_db` is the echo return loss last measured (None: not yet), `failing` says that the canceller achieves too
+    little, and that half-duplex stands in for it until it does.
+    """
+
+    means: str
+    loss_db: float | None = None
+    failing: bool = False
 
 
 @record
@@ -241,7 +253,7 @@ class Tick:
 
 
 Event = (
-    Frame | DeviceUp | DeviceDown | PlaybackStarted | Played | PlaybackIdle | ClipEnded | Volume | Restored
+    Frame | DeviceUp | DeviceDown | Echo | PlaybackStarted | Played | PlaybackIdle | ClipEnded | Volume | Restored
     | Edge | MuteSwitch | Mute | Presence | Remote | WakeWord | PanelDown | PanelUp
     | LinkOpened | LinkEnded | ServerSaid | AgentAudio | WireSkipped | UplinkDropped | ToolDone | Start | Stop | Tick
 )  # fmt: skip

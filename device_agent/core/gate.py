@@ -7,6 +7,7 @@ from collections import deque
 from device_agent.config import schema
 
 FRAME_MS = 20
+STRICT = (8, 10)
 
 
 class Gate:
@@ -16,14 +17,20 @@ class Gate:
         self.open = False
         self._onset = settings.onset
         self._recent: deque[bool] = deque(maxlen=settings.window)
+        self._strictly: deque[bool] = deque(maxlen=STRICT[1])
         self._hangover = settings.hangover_ms // FRAME_MS
         self._quiet = 0
 
-    def frame(self, speech: bool) -> bool | None:
-        """Take one 20 ms frame. True: it opened now; False: it closed now; None: no change."""
+    def frame(self, speech: bool, strict: bool = False) -> bool | None:
+        """Take one 20 ms frame. True: it opened now; False: it closed now; None: no change.
+
+        `strict` asks for 8 of the last 10 frames: residual echo flickers, a person who interrupts does not.
+        """
         self._recent.append(speech)
+        self._strictly.append(speech)
         if not self.open:
-            self.open = self._recent.count(True) >= self._onset
+            recent, onset = (self._strictly, STRICT[0]) if strict else (self._recent, self._onset)
+            self.open = recent.count(True) >= onset
             self._quiet = 0
             return True if self.open else None
         self._quiet = 0 if speech else self._quiet + 1
@@ -36,3 +43,4 @@ class Gate:
         """Forget what was heard, as after a mute."""
         self.open = False
         self._recent.clear()
+        self._strictly.clear()

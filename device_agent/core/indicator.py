@@ -33,6 +33,8 @@ class Snapshot:
     buttons: str = ""
     """What is wrong with a button."""
     language: str = ""
+    echo: str = ""
+    """How the agent is kept from hearing itself, and how well, for a person."""
 
     @property
     def indicator(self) -> Indicator:

@@ -14,6 +14,8 @@ from device_agent.core.uplink import Uplink
 THINKING_S = 15.0
 LATE_S = 0.04  # a frame that comes so much later than its capture promised is replaced by silence
 FRAME_S = FRAME_MS / 1000
+CANCELLED = ("external", "aec", "speex")
+"""Means against echo that leave the microphone open while the agent speaks, and a residue in what it hears."""
 
 
 class Microphone:
@@ -21,11 +23,15 @@ class Microphone:
 
     Nothing goes out before the metadata, nor while the service makes us wait: it is kept (`_may_send`). Where the
     microphone hears the loudspeaker it is not listened to while the agent is audible, unless a person presses
-    (`_is_deaf`).
+    (`_is_deaf`). Where something cancels its echo, what is left of that must not count as speech: the gate is stricter
+    while the agent is audible, and until it opens the agent is sent silence (`_residual`).
     """
 
     def __init__(self, settings: Settings, state: State, activation: Activation, speaker: Speaker) -> None:
-        self.half_duplex = settings.audio.echo != "off"
+        fixed = settings.audio.echo in ("off", "external")
+        self.means = settings.audio.echo if fixed else "half-duplex"  # until the capture thread has chosen
+        self._gated = settings.audio.barge_in == "gated"
+        self._residual = False  # the agent is audible, and what the microphone hears may be its remains
         self._state = state
         self._activation = activation
         self._speaker = speaker
@@ -51,7 +57,10 @@ class Microphone:
         self._deaf = self._is_deaf
         if self._deaf:
             self._fresh = frame.seq + 1
-        return self._gate.frame(frame.speech and not self._deaf)
+        before, self._residual = self._residual, self.means in CANCELLED and self._agent_heard
+        if self._residual and not before:
+            self._gate.reset()  # who speaks on must be told anew from the echo
+        return self._gate.frame(frame.speech and not self._deaf, strict=self._residual)
 
     def preroll(self, seq: int, extra: bool) -> None:
         """Add what was heard just before frame `seq`; `extra`: silence has gone out in its place already."""
@@ -80,7 +89,8 @@ class Microphone:
         # A wait between two attempts, or for a free place, may be long: only speech is worth keeping then.
         every = self._open and self._state.link is not Link.BACKOFF and not self._state.snapshot.queued
         passes = every or self._activation.held or self._gate.open
-        heard = passes and self._activation.talking and not self._deaf
+        withheld = self._residual and self._gated and not (self._gate.open or self._activation.held)
+        heard = passes and self._activation.talking and not (self._deaf or withheld)
         if heard:
             self._fresh = frame.seq + 1
         self._uplink.add(frame.seq if heard else None, live=self._may_send)
@@ -116,8 +126,13 @@ class Microphone:
 
     @property
     def _is_deaf(self) -> bool:
-        hears_itself = self.half_duplex and not self._activation.held
-        return self._state.snapshot.muted or (hears_itself and (self._speaker.echoes or self._state.spoken))
+        hears_itself = self.means == "half-duplex" and not self._activation.held
+        return self._state.snapshot.muted or (hears_itself and self._agent_heard)
+
+    @property
+    def _agent_heard(self) -> bool:
+        """Whether the loudspeaker gives anything that the microphone could hear."""
+        return self._speaker.echoes or self._state.spoken
 
     @property
     def _may_send(self) -> bool:

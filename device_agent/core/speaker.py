@@ -12,6 +12,7 @@ from device_agent.core.tables import Link, Turn
 from device_agent.protocol import messages as m
 
 REPLY_HOLD_S = 0.5  # a reply whose end was not announced is over after this much silence
+DUCKED_S = 1.5  # if the server does not agree by then that the user interrupts, the agent gets its level back
 FAREWELL_S = 30.0  # after it hung up the agent may speak for so long
 HANG_UP_S = 1.0  # … and begin so late
 END_CALL = "end_call"
@@ -25,6 +26,7 @@ class Speaker:
         self._sounding = Sounding(tail_s)
         self._close = close
         self._one_shot = one_shot
+        self._ducked = False
         self._hang_up_by: float | None = None  # the agent has ended the call: its farewell is over by then
 
     @property
@@ -75,6 +77,17 @@ class Speaker:
         """The user stopped the agent by a press."""
         self._sounding.stopped()
         self._cut()
+
+    def spoken_over(self) -> None:
+        """Somebody speaks while the agent does: it gets softer at once, until the server interrupts it or does not."""
+        if self.sounding:
+            self._duck(True)
+            self._state.after("duck", DUCKED_S)
+
+    def unduck(self) -> None:
+        """The agent is as loud as before."""
+        self._duck(False)
+        self._state.cancel("duck")
 
     def complete(self, complete: m.AgentResponseComplete) -> None:
         """There is no more of this reply."""
@@ -138,12 +151,18 @@ class Speaker:
         if not self.sounding:  # it had not begun: no other fact will say that it is over
             self.reply_done()
 
+    def _duck(self, on: bool) -> None:
+        if on != self._ducked:
+            self._ducked = on
+            self._state.orders.append(c.Duck(on))
+
     def _watch(self) -> None:
         self._state.after("silent", self._sounding.overdue_at - self._state.now)
 
     def _fell_silent(self) -> None:
         state = self._state
         state.cancel("silent")
+        self.unduck()
         state.active()
         if state.link is not Link.READY:
             state.turn_signal("over")  # that was the farewell

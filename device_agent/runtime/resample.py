@@ -1,39 +1,15 @@
-"""Sample-rate conversion by libspeexdsp through ctypes (R15: this module owns it)."""
+"""Sample-rate conversion by libspeexdsp."""
 
 from __future__ import annotations
 
 import ctypes
 import weakref
-from functools import cache
 from typing import Any
 
 from device_agent.errors import AudioError
+from device_agent.runtime.speexdsp import LIBRARY, load
 
-LIBRARY = "libspeexdsp.so.1"
 QUALITY = 3  # 86 dB alias rejection and 1.5 ms of delay for 0.4 ms of CPU per second of audio
-
-
-@cache
-def _load(library: str) -> ctypes.CDLL:
-    speex = ctypes.CDLL(library)
-    speex.speex_resampler_init.restype = ctypes.c_void_p
-    speex.speex_resampler_init.argtypes = [ctypes.c_uint32] * 3 + [ctypes.c_int, ctypes.POINTER(ctypes.c_int)]
-    pointer = ctypes.POINTER(ctypes.c_uint32)
-    speex.speex_resampler_process_int.argtypes = [
-        ctypes.c_void_p, ctypes.c_uint32, ctypes.c_char_p, pointer, ctypes.c_char_p, pointer,
-    ]  # fmt: skip
-    for function in ("destroy", "reset_mem", "skip_zeros", "get_input_latency"):
-        getattr(speex, f"speex_resampler_{function}").argtypes = [ctypes.c_void_p]
-    return speex
-
-
-def available(library: str = LIBRARY) -> bool:
-    """Whether rates can be converted at all."""
-    try:
-        _load(library)
-    except OSError:
-        return False
-    return True
 
 
 class Resampler:
@@ -50,7 +26,7 @@ class Resampler:
         if rate_in == rate_out:
             return
         try:
-            self._speex = _load(library)
+            self._speex = load(library)
         except OSError as error:
             raise AudioError(
                 f"{library} is missing, which converts {rate_in} Hz to {rate_out} Hz: sudo apt install libspeexdsp1"
