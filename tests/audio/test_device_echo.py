@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import array
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from analysis import onset
-from rig import Call, call
+from analysis import dbfs, onset
+from rig import Call, call, pcm
 
 from device_agent.bench.virtual_audio import VirtualCards
+from device_agent.simulator.voice import flite
 
 LONG = "I can talk for quite a while about the weather in the mountains, about ships and about the sea."
 ALWAYS_ON = "activation.modes=always-on"
@@ -60,3 +63,42 @@ def test_without_half_duplex_the_agent_answers_itself(cards: VirtualCards) -> No
     with loop(cards), call(cards, ALWAYS_ON, "audio.echo=off", options=TALKS_BY_ITSELF) as run:
         run.ready()
         assert run.simulator.wait("turn", timeout=20)
+
+
+def levels(run: Call) -> tuple[float, float, float]:
+    """The agent's tone at the loudspeaker, in dBFS: before a visitor speaks over it, while, and 5 s after.
+
+    The server keeps its interruption to itself, so that only the device changes the level.
+    """
+    run.ready()
+    began = run.audible(run.simulator.order("audio", ms=16_000))
+    run.pause(4.0)  # the canceller has learnt the room
+    run.microphone.say(pcm(array.array("h", flite("Excuse me, I would like to ask something else."))))
+    spoken = time.monotonic()
+    run.pause(8.0)
+    pieces = [
+        dbfs(run.speaker.samples(at, at + 0.1)) for at in (spoken + 0.1 * n for n in range(20))
+    ]  # the visitor speaks for 2.5 s
+    before = dbfs(run.speaker.samples(began + 3.0, began + 3.5))
+    after = dbfs(run.speaker.samples(spoken + 6.5, spoken + 7.0))
+    lowest = min(pieces)
+    print(f"before {before:.1f} dBFS, lowest {lowest:.1f} after {pieces.index(lowest) / 10:.1f} s, later {after:.1f}")
+    return before, lowest, after
+
+
+OVER_A_TONE = ("--first-message", "", "--pace", "at-once", "--without", "interruption")
+
+
+def test_the_agent_ducks_when_somebody_speaks_over_it(cards: VirtualCards) -> None:
+    """Its own echo leaves it alone; a visitor makes it 18 dB softer by himself, and it comes back smoothly."""
+    with loop(cards), call(cards, ALWAYS_ON, options=OVER_A_TONE) as run:
+        before, during, after = levels(run)
+        assert 12 < before - during < 24
+        assert abs(after - before) < 3
+
+
+def test_without_a_canceller_it_does_not_duck(cards: VirtualCards) -> None:
+    """Sabotage: half-duplex hears nobody while the agent speaks; the same measurement sees one level throughout."""
+    with loop(cards), call(cards, ALWAYS_ON, "audio.echo=half-duplex", options=OVER_A_TONE) as run:
+        before, during, _ = levels(run)
+        assert abs(before - during) < 3
