@@ -17,6 +17,7 @@ from device_agent.config.schema import Settings
 from device_agent.config.secrets import Secrets
 from device_agent.core import commands as c
 from device_agent.core import events as e
+from device_agent.core.activation import WAKE_WORD
 from device_agent.core.conversation import Conversation
 from device_agent.core.ending import End, Kind
 from device_agent.core.indicator import Snapshot
@@ -125,8 +126,12 @@ class Device:
 
         audio, post = self._settings.audio, self._mailbox.post
         echo = EchoControl(audio.echo, devices.reference, lambda: devices.loudspeaker, post)
-        heard = self._capture_ring, self._latch
-        return Capture(devices, audio.period_ms, *heard, post, self._supervisor.failed, echo=echo)
+        heard, words = (self._capture_ring, self._latch), None
+        if WAKE_WORD in self._settings.activation.modes:
+            from device_agent.audio.wake_word import WakeWords
+
+            words = WakeWords(self._settings.wake)
+        return Capture(devices, audio.period_ms, *heard, post, self._supervisor.failed, echo=echo, words=words)
 
     def _playback(self, devices: Any) -> Worker:
         from device_agent.audio.clips import Shelf
@@ -173,7 +178,7 @@ class Device:
             c.SendFrames: lambda order: self._worker("link").send_frames(order),
             c.SendSilence: lambda order: self._worker("link").send_silence(order),
             c.UseMicrophone: self._standing(
-                c.UseMicrophone, "capture", lambda capture, order: capture.use(order.on, order.live)
+                c.UseMicrophone, "capture", lambda capture, order: capture.use(order.on, order.live, order.wake)
             ),
             c.UseLoudspeaker: self._standing(
                 c.UseLoudspeaker, "playback", lambda playback, order: playback.use(order.on)

@@ -57,8 +57,9 @@ def describe(command: c.Command) -> str:
             return f'send result of {call} "{result}"{" error" if is_error else ""}{error_type} on {conn}'
         case c.Send(conn, m.McpToolApprovalResult(call, is_approved)):
             return f"send {'approval' if is_approved else 'refusal'} of {call} on {conn}"
-        case c.UseMicrophone(on, live):
-            return f"microphone {'off' if not on else 'on' if live else 'waits for speech'}"
+        case c.UseMicrophone(on, live, wake):
+            waits = "waits for a word" if wake else "waits for speech"
+            return f"microphone {'off' if not on else 'on' if live and not wake else waits}"
         case c.UseLoudspeaker(on):
             return f"loudspeaker {'on' if on else 'off'}"
         case c.Duck(on):

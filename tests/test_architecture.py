@@ -22,10 +22,13 @@ LOCKS = {"Lock", "RLock", "Condition"}
 LOCK_OWNERS = {"runtime/ring.py", "audio/devices.py"}
 
 IMPORT_OWNERS = {
+    "audioop": {"audio/gain.py"},  # from Python 3.13 on
     "livekit": {"audio/cancellers.py"},
     "cattrs": {"config/convert.py", "tools/arguments.py"},
     "gpiozero": {"panel/pins.py"},
     "pocketsphinx": {"simulator/recogniser.py"},
+    "pymicro_features": {"audio/wake_word.py"},
+    "pymicro_wakeword": {"audio/wake_word.py"},
     "pyaudio": {"audio/host.py"},
     "_webrtcvad": {"audio/vad.py"},
     "webrtcvad": {"simulator/hearing.py"},

@@ -18,7 +18,7 @@ from device_agent.audio.devices import Card, Devices
 from device_agent.audio.hardware import Machine
 from device_agent.audio.vad import SpeechDetector, level_dbfs
 from device_agent.config.schema import Audio
-from device_agent.core.events import DeviceDown, DeviceUp, Event, Frame
+from device_agent.core.events import DeviceDown, DeviceUp, Event, Frame, WakeWord
 from device_agent.errors import AudioError
 from device_agent.runtime.deadline import Deadline
 from device_agent.runtime.latch import MuteLatch
@@ -66,15 +66,39 @@ class FakeMicrophone:
         pass
 
 
+class FakeWords:
+    """Hears "hello" in every tenth frame that it is asked about."""
+
+    def __init__(self) -> None:
+        self.asked = self.resets = 0
+
+    def hear(self, pcm: bytes) -> str:
+        assert len(pcm) == FRAME_BYTES
+        self.asked += 1
+        return "hello" if self.asked % 10 == 0 else ""
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
 class Bench:
-    def __init__(self, rate: int = 16_000, channels: int = 1, period_ms: int = 20) -> None:
+    def __init__(
+        self, rate: int = 16_000, channels: int = 1, period_ms: int = 20, words: FakeWords | None = None
+    ) -> None:
         self.mic = FakeMicrophone(rate, channels)
         self.ring = CaptureRing()
         self.latch = MuteLatch()
         self.events: list[Event] = []
         card = Card(self.mic, "fake", rate, channels)
         self.session = Recording(
-            card, period_ms, self.ring, self.latch, SpeechDetector(), self.events.append, self.mic.clock
+            card,
+            period_ms,
+            self.ring,
+            self.latch,
+            SpeechDetector(),
+            self.events.append,
+            self.mic.clock,
+            words=words,  # type: ignore[arg-type]
         )
 
     def run(self, seconds: float) -> None:
@@ -96,6 +120,24 @@ def test_every_sample_becomes_part_of_one_frame(period_ms: int) -> None:
     kept = b"".join(found.pcm for frame in bench.frames if (found := bench.ring.read(frame.seq)))
     assert array.array("h", kept) == array.array("h", range(len(kept) // 2))
     assert len(bench.frames) >= 46
+
+
+def test_words_are_listened_for_only_when_they_are_waited_for() -> None:
+    """A word is told with the frame that it ended in, right behind it; after a pause the ear begins anew."""
+    words = FakeWords()
+    bench = Bench(words=words)
+    bench.run(0.5)
+    assert words.asked == 0
+    for waited in (True, False, True):
+        bench.session.wake = waited
+        bench.run(0.5)
+    assert words.resets == 2
+    found = [at for at, event in enumerate(bench.events) if isinstance(event, WakeWord)]
+    assert len(found) == words.asked // 10 >= 4
+    for at in found:
+        frame = bench.events[at - 1]
+        assert isinstance(frame, Frame)
+        assert bench.events[at] == WakeWord("hello", frame.seq)
 
 
 @pytest.mark.parametrize(("rate", "channels"), ((48_000, 1), (44_100, 2), (8_000, 1)))

@@ -67,8 +67,8 @@ def problems_of(file: Path, text: str | bytes) -> list[str]:
         ("echo = 'off'", "1: unknown section 'echo'; did you mean audio.echo?"),
         (
             "[zzz]",
-            "1: unknown section 'zzz'; allowed: agent, server, activation, gate, audio, sounds, session, panel, tools, "
-            "log",
+            "1: unknown section 'zzz'; allowed: agent, server, activation, wake, gate, audio, sounds, session, panel, "
+            "tools, log",
         ),
         ("agent = 'x'", "1: agent is a section with settings such as agent.id"),
         ("agent = {idd = 'x'}", "unknown setting 'agent.idd'; did you mean agent.id?"),

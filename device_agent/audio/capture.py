@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from device_agent.audio.devices import RATE, Card, Devices
 from device_agent.audio.echo import EchoControl
 from device_agent.audio.stream import GLANCE_S, LOST_S, START_S, StreamWorker
 from device_agent.audio.vad import SpeechDetector, level_dbfs
-from device_agent.core.events import Event, Frame
+from device_agent.core.events import Event, Frame, WakeWord
 from device_agent.errors import AudioError
 from device_agent.runtime.deadline import Clock
 from device_agent.runtime.latch import MuteLatch
 from device_agent.runtime.resample import Resampler
 from device_agent.runtime.ring import FRAME_BYTES, FRAME_MS, CaptureRing
+
+if TYPE_CHECKING:
+    from device_agent.audio.wake_word import WakeWords
 
 SLACK_S = 0.003  # samples come in lumps: a little patience saves a look in vain
 LUMP_MS = 60  # read at once while nobody is connected; half of what the host's buffer holds
@@ -41,9 +45,14 @@ class Recording:
         post: Callable[[Event], None],
         clock: Clock,
         echo: EchoControl | None = None,
+        words: WakeWords | None = None,
     ) -> None:
         self.running = False
         self._live = True
+        self.wake = False
+        """Listen for wake words. Any thread may set it."""
+        self._words = words
+        self._waking = False
         self._card = card
         self._lump = card.rate * LUMP_MS // 1000
         self._calm = card.rate * (period_ms + CALM_MS) // 1000
@@ -119,7 +128,17 @@ class Recording:
             speech, level = self._detector.speech(frame), level_dbfs(frame)
             self._floor = min(level, self._floor + FLOOR_DB_PER_FRAME)
             self._alert = ALERT_FRAMES if speech or level > self._floor + ALERT_DB else self._alert - 1
-            self._post(Frame(self._ring.write(frame, generation), speech, level, end, self._due / self._card.rate))
+            seq = self._ring.write(frame, generation)
+            self._post(Frame(seq, speech, level, end, self._due / self._card.rate))
+            if self._words is not None:
+                self._listen_for(self._words, frame, seq)
+
+    def _listen_for(self, words: WakeWords, frame: bytes, seq: int) -> None:
+        if self.wake and not self._waking:
+            words.reset()  # what it heard last was long ago
+        self._waking = self.wake
+        if self._waking and (word := words.hear(frame)):
+            self._post(WakeWord(word, seq))
 
 
 class Capture(StreamWorker):
@@ -135,8 +154,11 @@ class Capture(StreamWorker):
         on_failure: Callable[[str, BaseException], None],
         clock: Clock = time.monotonic,
         echo: EchoControl | None = None,
+        words: WakeWords | None = None,
     ) -> None:
         super().__init__("capture", "microphone", devices, post, on_failure, clock)
+        self._words = words
+        self._wake_wanted = False
         self._period_ms = period_ms
         self._ring = ring
         self._latch = latch
@@ -145,11 +167,12 @@ class Capture(StreamWorker):
         self._live = True
         self._recording: Recording | None = None
 
-    def use(self, on: bool, live: bool = True) -> None:
-        """Open or close the stream; frame by frame, or three at a time. Any thread; returns at once."""
-        self._live = live
+    def use(self, on: bool, live: bool = True, wake: bool = False) -> None:
+        """Open or close the stream; by one frame or three; with wake words. Any thread; returns at once."""
+        self._live, self._wake_wanted = live, wake
         if self._recording is not None:
             self._recording.listen(live)
+            self._recording.wake = wake
         super().use(on)
 
     def open(self) -> Card:
@@ -157,7 +180,8 @@ class Capture(StreamWorker):
 
     def session(self, card: Card) -> Recording:
         heard = self._ring, self._latch, self._detector
-        made = Recording(card, self._period_ms, *heard, self._post, self.clock, self._echo)
+        made = Recording(card, self._period_ms, *heard, self._post, self.clock, self._echo, self._words)
         self._recording = made  # before the look at `_live`: a `use` in between then sets it on the recording
         made.listen(self._live)
+        made.wake = self._wake_wanted
         return made

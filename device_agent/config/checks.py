@@ -102,6 +102,11 @@ def _activation(settings: Settings) -> Iterator[Contradiction]:
     if not set(modes) - {"one-shot"}:
         what = "is empty" if not modes else "names only one-shot, which opens nothing"
         yield ("activation.modes",), f"activation.modes {what}: name at least one, e.g. always-on"
+    if "wake-word" in modes and not (settings.wake.words or settings.wake.models):
+        yield (
+            ("activation.modes", "wake.words", "wake.models"),
+            "activation.modes names wake-word, but wake.words and wake.models are empty: name a word",
+        )
     talking = [button for button in buttons(panel) if has_action(button, "talk")]
     by_button = [mode for mode in modes if mode in ("push-to-talk", "toggle")]
     if by_button and panel.backend != "mock" and (not talking or panel.backend == "none"):

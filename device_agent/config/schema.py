@@ -90,6 +90,25 @@ class Activation:
 
 
 @record
+class Wake:
+    """What activation.modes = "wake-word" listens for, while no conversation is open."""
+
+    words: tuple[str, ...] = _opt(
+        ("okay_nabu",), "Words of the engine's own.", choices=("okay_nabu", "hey_jarvis", "hey_mycroft", "alexa")
+    )
+    models: tuple[str, ...] = _opt((), "More words: .json files of microWakeWord, each beside its .tflite.", path=True)
+    preroll_ms: int = _opt(
+        1500, "How much of what was heard until the word was known is sent to the agent.", range=(0, 5000)
+    )
+    threshold: float = _opt(
+        0.0,
+        "How sure the engine must be; less hears more, also what is no wake word. 0: as its models say.",
+        range=(0, 1),
+    )
+    refractory_s: float = _opt(1.0, "After a word none is heard for so long.", range=(0, 60))
+
+
+@record
 class Gate:
     """The local speech gate: it serves activation, barge-in and idle close."""
 
@@ -230,6 +249,7 @@ class Settings:
     agent: Agent = field(default_factory=Agent)
     server: Server = field(default_factory=Server)
     activation: Activation = field(default_factory=Activation)
+    wake: Wake = field(default_factory=Wake)
     gate: Gate = field(default_factory=Gate)
     audio: Audio = field(default_factory=Audio)
     sounds: Sounds = field(default_factory=Sounds)

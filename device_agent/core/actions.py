@@ -159,14 +159,16 @@ class Actions:
 
     # ------------------------------------------------------------------------------- other doors
     def wake_word(self, word: e.WakeWord) -> None:
-        """It opens a conversation, which hears all that follows the word; it makes the agent stop."""
+        """It opens a conversation, which hears the word and all that follows; it makes the agent stop."""
         if not self._activation.by_wake_word or self._state.snapshot.muted:
             return
         self._state.active()
+        self._sounds.pressed()
         if self._speaker.sounding:
             self._speaker.stopped()
+        opens = self._state.link in (Link.DOWN, Link.CLOSING)
         self._open()
-        self._microphone.recall(word.seq + 1)
+        self._microphone.woken(word.seq, opens)
 
     def presence(self, presence: e.Presence) -> None:
         """Somebody comes, or has gone."""

@@ -76,10 +76,14 @@ class SendSilence:
 # ------------------------------------------------------------------------------------------- audio
 @record
 class UseMicrophone:
-    """Open or close the capture stream. Not `live`: frames may come three at a time, which saves CPU between calls."""
+    """Open or close the capture stream. Not `live`: frames may come three at a time, which saves CPU between calls.
+
+    `wake`: listen for wake words.
+    """
 
     on: bool
     live: bool = True
+    wake: bool = False
 
 
 @record

@@ -171,9 +171,13 @@ class Conversation:
         state, seen = self._state, self._state.snapshot
         is_open = self._connection.is_open
         listens = is_open or state.link is Link.BACKOFF or self._activation.listens
-        microphone = listens and not (seen.muted or seen.fault or self._connection.stopped)
+        words = self._activation.by_wake_word
+        microphone = listens and not (seen.muted or (seen.fault and not words) or self._connection.stopped)
+        # Where its echo is cancelled, a word may stop the agent as well.
+        idle = state.link in (Link.DOWN, Link.CLOSING)
+        wake = microphone and words and (idle or self._speaker.sounding) and not self._microphone.hears_itself
         live = state.link is not Link.DOWN or not microphone
-        state.stand(microphone, live, is_open or self._speaker.sounding or state.clip)
+        state.stand(microphone, live, wake, is_open or self._speaker.sounding or state.clip)
 
 
 AWAITED: dict[type, str] = {e.Frame: "late", e.Edge: "button", e.PlaybackIdle: "silent"}

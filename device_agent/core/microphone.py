@@ -39,6 +39,7 @@ class Microphone:
         self._uplink = Uplink()
         self._open = settings.gate.uplink == "open"
         self._preroll = settings.gate.preroll_ms // FRAME_MS
+        self._wake_preroll = settings.wake.preroll_ms // FRAME_MS
         self._late_s = FRAME_S + LATE_S
         self._deaf = False
         self._fresh = 0  # the first frame that a pre-roll may hold: after what was sent or must not be heard
@@ -75,6 +76,10 @@ class Microphone:
             self._uplink.add(seq, live=True)
             self._uplink.borrowed += self._state.link is Link.READY
         self._fresh = since
+
+    def woken(self, seq: int, opens: bool) -> None:
+        """A wake word ended in frame `seq`: add what follows it, and where it `opens` a conversation itself as well."""
+        self.recall(seq + 1 - (self._wake_preroll if opens else 0))
 
     def user_done(self) -> None:
         """The user's turn is over."""
@@ -126,8 +131,12 @@ class Microphone:
 
     @property
     def _is_deaf(self) -> bool:
-        hears_itself = self.means == "half-duplex" and not self._activation.held
-        return self._state.snapshot.muted or (hears_itself and self._agent_heard)
+        return self._state.snapshot.muted or (self.hears_itself and not self._activation.held)
+
+    @property
+    def hears_itself(self) -> bool:
+        """Whether the loudspeaker gives anything, and nothing takes it out of what the microphone hears."""
+        return self.means == "half-duplex" and self._agent_heard
 
     @property
     def _agent_heard(self) -> bool:

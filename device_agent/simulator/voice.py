@@ -17,11 +17,11 @@ from device_agent.simulator.hearing import RATE
 _LONGEST_S = 20  # that flite may take for one text
 
 
-def flite(text: str) -> bytes:
+def flite(text: str, voice: str = "slt") -> bytes:
     """Synthesises `text` as 16 kHz mono s16. Raises CalledProcessError or TimeoutExpired."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "speech.wav")
-        command = ["flite", "-voice", "slt", "-t", text, "-o", str(path)]
+        command = ["flite", "-voice", voice, "-t", text, "-o", str(path)]
         subprocess.run(command, check=True, capture_output=True, timeout=_LONGEST_S)
         with wave.open(str(path)) as file:
             samples: bytes = file.readframes(file.getnframes())
