@@ -141,7 +141,9 @@ class Device:
         post, failed = self._mailbox.post, self._supervisor.failed
         mixer = Mixer(Shelf(), self._settings.sounds.level_db, lambda number: post(e.ClipEnded(number)))
         sound = self._tape, mixer, devices.reference
-        return Playback(devices, self._playback_ring, post, failed, time.monotonic, *sound)
+        playback = Playback(devices, self._playback_ring, post, failed, time.monotonic, *sound)
+        playback.language = self._settings.sounds.language or self._settings.agent.language
+        return playback
 
     def _playback_again(self) -> None:
         self._again(c.SetVolume)

@@ -79,6 +79,10 @@ class ClipPlayer:
         """Play this in place of what sounds now; an empty order only ends that. Any thread; returns at once."""
         self._order = (clip, self._clock())
 
+    def prepare(self, language: str) -> None:
+        """Have the clips of this language in memory."""
+        self._shelf.prepare(language)
+
     def aim(self, rate: int) -> None:
         """The samples are at `rate` Hz from now on; a sound that was in the middle is over."""
         self._rate = rate

@@ -30,6 +30,10 @@ class Mixer:
         self._clips = ClipPlayer(shelf or Shelf(), 10 ** (clip_level_db / 20), clip_ended, clock)
         self._rate = 16_000
 
+    def prepare(self, language: str) -> None:
+        """Read what is said in this language, before a stream is open."""
+        self._clips.prepare(language)
+
     def volume(self, volume: int) -> None:
         """Everything, 0 … 100."""
         self._volume.set(curve(volume))

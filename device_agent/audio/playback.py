@@ -202,10 +202,16 @@ class Playback(StreamWorker):
     ) -> None:
         super().__init__("playback", "loudspeaker", devices, post, on_failure, clock)
         self.mixer = mixer or Mixer()
+        self.language = ""
+        """Of the clips to have in memory from the start; others are read when they are needed first."""
         self.feed = Feed(ring)
         self._tape = tape
         self._reference = reference
         self._playout: Playout | None = None
+
+    def run(self) -> None:
+        self.mixer.prepare(self.language)
+        super().run()
 
     def play_clip(self, clip: PlayClip) -> None:
         """Play one of the device's own sounds, as soon as the stream is open. Any thread; returns at once."""

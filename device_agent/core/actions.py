@@ -141,7 +141,6 @@ class Actions:
         was_open, hands_free = self._connection.is_open, self._activation.hands_free
         if not self._languages.next():
             return
-        self._sounds.language = self._state.snapshot.language
         if was_open:
             self._connection.close("language")
             self._connection.open()

@@ -135,7 +135,7 @@ class Connection:
         if event.conn != state.conn or state.link in (Link.DOWN, Link.BACKOFF):
             return
         verdict = classify(event.end, self._error)
-        self._sounds.cause(verdict.group)
+        self._sounds.cause("setup" if event.end.kind is Kind.SETUP else verdict.group)
         state.cancel("closing")
         if verdict.normal or state.link is Link.CLOSING:
             self.retry.reset()

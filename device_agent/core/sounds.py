@@ -22,8 +22,8 @@ REPEAT_S = 2.0
 DRAIN_S = 0.25  # from the last sample handed over until it has sounded, whatever the card
 LONGEST_S = 12.0  # no clip is longer: a driver that does not answer must not keep the loudspeaker open
 
-CAUSES = {"account": "account", "config": "refused", "security": "security", "clock": "clock"}
-"""What is said of a fault, by the group of the verdict on the connection's end."""
+CAUSES = {"setup": "configuration", "account": "account", "config": "refused", "security": "security", "clock": "clock"}
+"""What is said of a fault, by the group of the verdict on the connection's end; "setup": it could not even be tried."""
 TRYING = (Link.OPENING, Link.INITIATING)
 
 
@@ -89,10 +89,9 @@ RULES = (
 
 
 class Sounds:
-    """`look` after each event: it orders what must sound. `language` may be changed while the device runs."""
+    """`look` after each event: it orders what must sound."""
 
     def __init__(self, settings: Settings, state: State, speaker: Speaker) -> None:
-        self.language = settings.sounds.language or settings.agent.language
         self._settings = settings
         self._state = state
         self._speaker = speaker
@@ -166,7 +165,8 @@ class Sounds:
     def _order(self, earcon: str, speech: str) -> None:
         state = self._state
         self._number += 1
-        state.orders.append(c.PlayClip(self._number, earcon, speech, self.language))
+        language = self._settings.sounds.language or state.snapshot.language
+        state.orders.append(c.PlayClip(self._number, earcon, speech, language))
         state.clip, state.spoken = bool(earcon or speech), bool(speech)
         state.cancel("clip")
         if state.clip:

@@ -40,16 +40,17 @@ class Ears:
         """When, from `since` on, this earcon became audible, and how much louder than it was made (dB)."""
         wanted = earcon(name)
         since -= BIAS_S
+        reach_s = REACH_S + len(wanted) / RATE
 
         def look() -> tuple[float, float] | None:
-            heard = self.speaker.samples(since, since + REACH_S)
+            heard = self.speaker.samples(since, since + reach_s)
             found = place(heard, wanted)
             if found is None:
                 return None
             piece = heard[found : found + len(wanted)]
             return since + found / RATE, dbfs(piece) - dbfs(wanted)
 
-        return until(look, REACH_S + 1.0, f"{name} sounds")
+        return until(look, reach_s + 1.0, f"{name} sounds")
 
     def first(self, since: float) -> float:
         """When, from `since` on, anything sounded."""
@@ -149,6 +150,18 @@ def test_a_press_is_answered_without_a_network(cards: VirtualCards) -> None:
         device.move("release")
         print(f"press to sound, ms: {1000 * (again - down):.0f}")
         assert again - down < 0.3
+
+
+def test_what_is_wrong_is_said_without_a_network(cards: VirtualCards) -> None:
+    """The whole sentence, in the language that is configured, right behind its earcon."""
+    spoken = ("sounds.speech=true", "sounds.language=de")
+    with Recorder(cards) as speaker, Microphone(cards) as _, button(Nobody(), cards, *EARCONS_ON, *spoken) as device:
+        ears = Ears(speaker)
+        down = device.move("press")
+        device.move("release")
+        told, _ = ears.hear("no-network", down)
+        said, _ = ears.hear("de/no-network", down)
+        assert abs(said - told - len(earcon("no-network")) / RATE) < 0.05
 
 
 def test_a_mute_is_heard_while_the_streams_are_closed(pressed: tuple[Button, Ears, Simulator, Metronome]) -> None:
