@@ -119,6 +119,11 @@ class Device:
         if self._conn:  # before the first connection the link may not even have been made
             self._worker("link").rouse()
 
+    def heard(self, seq: int) -> bytes | None:
+        """The samples of a captured frame, for a recording on this device; None while muted, or if they are gone."""
+        found = self._capture_ring.read(seq)
+        return found.pcm if found is not None and self._latch.passes(found.generation) else None
+
     # ------------------------------------------------------------------------------- builders
     def _capture(self, devices: Any) -> Worker:
         from device_agent.audio.capture import Capture

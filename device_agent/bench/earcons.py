@@ -35,6 +35,7 @@ EARCONS: Mapping[str, tuple[Note, ...]] = {
     "done": (Note(988, 0, 80), Note(659, 65, 140)),
     "muted": (Note(523, 0, 90), Note(349, 75, 180)),
     "unmuted": (Note(349, 0, 90), Note(523, 75, 180)),
+    "recording": (Note(1047, 0, 90, 40), Note(1047, 140, 90, 40), Note(1047, 280, 90, 40)),
     "press": (Note(880, 0, 45, 15),),
     "volume": (Note(784, 0, 60, 20),),
     "waiting": (Note(698, 0, 260, 70), Note(698, 300, 260, 70, 0.6)),

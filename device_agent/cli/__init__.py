@@ -13,6 +13,6 @@ COMMANDS: Mapping[str, str] = {
     "setup": "ask for the agent and the key, prove them, and try microphone and loudspeaker",
     "config": "check or show the configuration",
     "demo": "a spoken conversation with a local simulator: no key, no microphone, no Pi",
-    "bench": "tools of the bench: a simulator of the service",
+    "bench": "tools of the bench: a simulator of the service, a level meter, recordings",
 }
 """Each command's name and its line in `device-agent --help`."""
