@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from device_agent.audio.devices import RATE, Card, Devices
 from device_agent.audio.echo import EchoControl
 from device_agent.audio.stream import GLANCE_S, LOST_S, START_S, StreamWorker
-from device_agent.audio.vad import SpeechDetector, level_dbfs
+from device_agent.audio.vad import IDLE_MODE, MODE, SpeechDetector, level_dbfs
 from device_agent.core.events import Event, Frame, WakeWord
 from device_agent.errors import AudioError
 from device_agent.runtime.deadline import Clock
@@ -48,7 +48,7 @@ class Recording:
         words: WakeWords | None = None,
     ) -> None:
         self.running = False
-        self._live = True
+        self._live = self._strict = True
         self.wake = False
         """Listen for wake words. Any thread may set it."""
         self._words = words
@@ -86,6 +86,9 @@ class Recording:
             self._trusted_from = now + CARD_DELAY_S
         if self._echo is not None:
             self._echo.look(self._card)
+        if self._strict is self._live:
+            self._strict = not self._live
+            self._detector.mode(IDLE_MODE if self._strict else MODE)
         period = self._due
         available = self._card.stream.get_read_available()
         if available < 0:

@@ -8,7 +8,7 @@ from operator import mul
 
 from device_agent.errors import AudioError
 
-MODE = 2  # 0 lenient … 3 strict
+MODE, IDLE_MODE = 2, 3  # of 0 lenient … 3 strict: in a conversation, and while a voice would open one
 FLOOR_DB = -100.0
 _STRIDE = 4  # energy of every fourth sample: within 0.5 dB of all of them for speech, at a quarter of the CPU
 
@@ -26,7 +26,12 @@ class SpeechDetector:
         self._process = _webrtcvad.process
         self._vad = _webrtcvad.create()
         _webrtcvad.init(self._vad)
-        _webrtcvad.set_mode(self._vad, mode)
+        self._set_mode = _webrtcvad.set_mode
+        self.mode(mode)
+
+    def mode(self, mode: int) -> None:
+        """How strict it is, from the next frame on."""
+        self._set_mode(self._vad, mode)
 
     def speech(self, pcm: bytes) -> bool:
         return bool(self._process(self._vad, 16_000, pcm, len(pcm) // 2))

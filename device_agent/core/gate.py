@@ -1,4 +1,4 @@
-"""The speech gate: from the detector's flicker to "somebody speaks" (onset 5 of 8, hangover)."""
+"""The speech gate: from the detector's flicker to "somebody speaks" (onset 5 of 8, hangover, noise floor)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from device_agent.config import schema
 
 FRAME_MS = 20
 STRICT = (8, 10)
+MARGIN_DB = 3.0  # speech is louder than a fan, a hum or an air conditioner, which the detector takes for speech too
+QUIET_DB = -60.0  # the noise floor of a room of which nothing is known yet
+RISE_DB = 0.05  # a frame: 2.5 dB/s; the pauses between words bring it down again
+SMOOTH = 0.2
 
 
 class Gate:
@@ -18,14 +22,18 @@ class Gate:
         self._onset = settings.onset
         self._recent: deque[bool] = deque(maxlen=settings.window)
         self._strictly: deque[bool] = deque(maxlen=STRICT[1])
+        self._level = self._floor = QUIET_DB
         self._hangover = settings.hangover_ms // FRAME_MS
         self._quiet = 0
 
-    def frame(self, speech: bool, strict: bool = False) -> bool | None:
-        """Take one 20 ms frame. True: it opened now; False: it closed now; None: no change.
+    def frame(self, speech: bool, level: float, strict: bool = False) -> bool | None:
+        """Take one 20 ms frame of `level` dBFS. True: it opened now; False: it closed now; None: no change.
 
         `strict` asks for 8 of the last 10 frames: residual echo flickers, a person who interrupts does not.
         """
+        self._level += SMOOTH * (level - self._level)
+        self._floor = min(self._level, self._floor + RISE_DB)
+        speech = speech and level > self._floor + MARGIN_DB
         self._recent.append(speech)
         self._strictly.append(speech)
         if not self.open:
@@ -40,7 +48,7 @@ class Gate:
         return False
 
     def reset(self) -> None:
-        """Forget what was heard, as after a mute."""
+        """Forget what was heard, as after a mute; the room stays the same."""
         self.open = False
         self._recent.clear()
         self._strictly.clear()

@@ -61,7 +61,7 @@ class Microphone:
         before, self._residual = self._residual, self.means in CANCELLED and self._agent_heard
         if self._residual and not before:
             self._gate.reset()  # who speaks on must be told anew from the echo
-        return self._gate.frame(frame.speech and not self._deaf, strict=self._residual)
+        return self._gate.frame(frame.speech and not self._deaf, frame.level, strict=self._residual)
 
     def preroll(self, seq: int, extra: bool) -> None:
         """Add what was heard just before frame `seq`; `extra`: silence has gone out in its place already."""
