@@ -7,9 +7,9 @@ from collections import deque
 from device_agent.config import schema
 
 FRAME_MS = 20
-STRICT = (8, 10)
+STRICT = (6, 8)
 MARGIN_DB = 3.0  # speech is louder than a fan, a hum or an air conditioner, which the detector takes for speech too
-QUIET_DB = -60.0  # the noise floor of a room of which nothing is known yet
+FLOOR_DB = (-65.0, -30.0)  # no room is more silent; nor, at its first frame, so loud that a voice would drown
 RISE_DB = 0.05  # a frame: 2.5 dB/s; the pauses between words bring it down again
 SMOOTH = 0.2
 
@@ -22,17 +22,17 @@ class Gate:
         self._onset = settings.onset
         self._recent: deque[bool] = deque(maxlen=settings.window)
         self._strictly: deque[bool] = deque(maxlen=STRICT[1])
-        self._level = self._floor = QUIET_DB
+        self._level = self._floor = 0.0
+        self._new = True
         self._hangover = settings.hangover_ms // FRAME_MS
         self._quiet = 0
 
     def frame(self, speech: bool, level: float, strict: bool = False) -> bool | None:
         """Take one 20 ms frame of `level` dBFS. True: it opened now; False: it closed now; None: no change.
 
-        `strict` asks for 8 of the last 10 frames: residual echo flickers, a person who interrupts does not.
+        `strict` asks for 6 of the last 8 frames: residual echo flickers, a person who interrupts does not.
         """
-        self._level += SMOOTH * (level - self._level)
-        self._floor = min(self._level, self._floor + RISE_DB)
+        self._follow(level)
         speech = speech and level > self._floor + MARGIN_DB
         self._recent.append(speech)
         self._strictly.append(speech)
@@ -52,3 +52,10 @@ class Gate:
         self.open = False
         self._recent.clear()
         self._strictly.clear()
+
+    def _follow(self, level: float) -> None:
+        """Let the noise floor fall with the level, and rise slowly where the level does not fall any more."""
+        if self._new:
+            self._new, self._level, self._floor = False, level, FLOOR_DB[1]
+        self._level += SMOOTH * (level - self._level)
+        self._floor = max(FLOOR_DB[0], min(self._level, self._floor + RISE_DB))
