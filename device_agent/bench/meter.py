@@ -73,7 +73,7 @@ class Meter:
         self._level = frame.level
         self._peak = max(self._peak, frame.level)
         self._floor = min(frame.level, self._floor + FLOOR_DB_PER_FRAME)
-        self._gate.frame(frame.speech)
+        self._gate.frame(frame.speech, frame.level)
         late = frame.t - self._last_t - FRAME_MS / 1000
         if self._last_t and late > LATE_S:
             self._lost_ms += 1000 * late
