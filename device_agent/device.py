@@ -18,12 +18,12 @@ from device_agent.config.secrets import Secrets
 from device_agent.core import commands as c
 from device_agent.core import events as e
 from device_agent.core.activation import WAKE_WORD
-from device_agent.core.conversation import Conversation
 from device_agent.core.ending import End, Kind
 from device_agent.core.indicator import Snapshot
 from device_agent.core.tables import Link
 from device_agent.dispatcher import Dispatcher, Observer
 from device_agent.errors import UsageError
+from device_agent.flight import FlightRecorder
 from device_agent.runtime.latch import MuteLatch
 from device_agent.runtime.mailbox import Mailbox
 from device_agent.runtime.ring import CaptureRing, PlaybackRing
@@ -44,6 +44,8 @@ STATE_S = 1.0  # for what has not been written yet; only a slow memory card need
 class Device:
     """Adds all workers to `supervisor`. `makers` build workers in place of the real ones, by name (for tests).
 
+    The flight recorder dumps into the directory `flight`.
+
     Raises `ConfigError` for client tools that cannot be loaded, `UsageError` for a recording that cannot be written.
     """
 
@@ -57,6 +59,7 @@ class Device:
         record_played: Path | None = None,
         makers: Mapping[str, Callable[[], Worker]] | None = None,
         state: StateFile | None = None,
+        flight: Path | None = None,
     ) -> None:
         self._settings = settings
         self._secrets = secrets
@@ -79,6 +82,8 @@ class Device:
         self._conn = 0
         self._offline = threading.Event()  # set by the dispatcher, waited for by the stop
         self._offline.set()
+        self._flight = FlightRecorder(settings, random.Random().random, flight)
+        supervisor.on_fault = self._flight.dump
         self._add_workers((*observers, self._observe))
         supervisor.goodbye = self._goodbye
         supervisor.status = self._status
@@ -110,10 +115,10 @@ class Device:
                 self._performers[c.Show] = self._standing(c.Show, "panel", lambda panel, order: panel.show(order))
 
     def _dispatcher(self, observers: Sequence[Observer]) -> Dispatcher:
-        conversation = Conversation(self._settings, random.Random().random)
-        return Dispatcher(
-            conversation, self._mailbox, self._performers, observers, self._supervisor.failed, on_rest=self._rouse
-        )
+        conversation = self._flight.conversation()
+        watching: tuple[Observer, ...] = (*observers, self._flight)
+        failed = self._supervisor.failed
+        return Dispatcher(conversation, self._mailbox, self._performers, watching, failed, on_rest=self._rouse)
 
     def _rouse(self) -> None:
         if self._conn:  # before the first connection the link may not even have been made

@@ -9,6 +9,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -32,6 +33,8 @@ REPLACEMENTS_S = 600.0  # … within this time; then the process restarts
 INBOX_LIMIT = 2048
 EXIT_FAULT = 70
 EXIT_AGAIN = 75  # somebody wants the process to be started again
+START_S = 30.0
+HANG_S = 8.0  # the main thread itself hangs, or C code holds the interpreter: then the process dies with its stacks
 STDERR = 2  # the descriptor itself: a dump must not depend on any object
 
 
@@ -59,13 +62,20 @@ class Leave:
 
 
 @record
+class Fault:
+    """Something went wrong in a thread that is nobody's worker; `text` is a line of the log."""
+
+    text: str
+
+
+@record
 class Line:
     """A line for stdout; only the main thread writes it."""
 
     text: str
 
 
-Message = WorkerFailed | Signalled | Leave | Line
+Message = WorkerFailed | Signalled | Leave | Fault | Line
 
 
 class Inbox:
@@ -106,7 +116,11 @@ class Supervisor:
     """Runs what was added until a signal comes or something cannot be helped.
 
     `goodbye` is called first at the stop and may take a moment; `status` is one line for systemd; while `healthy`
-    is False the watchdog is not fed.
+    is False the watchdog is not fed. `on_fault(reason, asked)` is told of each fault, once what can be done is done,
+    and of SIGUSR2 (`asked`).
+
+    The main thread has a watchdog of its own: a timer of the kernel that each look winds up. When it runs out, a
+    handler in C, which needs no interpreter, writes all stacks, and the process dies.
     """
 
     def __init__(
@@ -128,9 +142,11 @@ class Supervisor:
         self._said = ""
         self._next_look = clock()
         self._exit_code: int | None = None
+        self._shown: set[int | None] = set()  # threads that hang, whose stack was written
         self.goodbye: Callable[[], None] = lambda: None
         self.status: Callable[[], str] = lambda: ""
         self.healthy: Callable[[], bool] = lambda: True
+        self.on_fault: Callable[[str, bool], object] = lambda reason, asked: None
 
     def add(self, name: str, make: Callable[[], Worker], restore: Callable[[], None] = lambda: None) -> None:
         """A worker that `make` builds, now and again when it must be replaced. Started in this order."""
@@ -184,22 +200,33 @@ class Supervisor:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         # The handlers only put: anything that takes a lock could meet the main thread holding it.
-        numbers = (signal.SIGTERM, signal.SIGINT)
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
         before = [signal.signal(n, lambda number, _: self._inbox.put(Signalled(number))) for n in numbers]
-        hook, threading.excepthook = threading.excepthook, self._thread_failed
+        thread_hook, threading.excepthook = threading.excepthook, self._thread_failed
+        unraisable_hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
+        faulthandler.enable(STDERR, all_threads=True)  # SIGABRT, which systemd's watchdog sends, and crashes
         faulthandler.register(signal.SIGUSR1, STDERR, all_threads=True)
+        faulthandler.register(signal.SIGALRM, STDERR, all_threads=True, chain=True)  # and then the default: the end
+        signal.setitimer(signal.ITIMER_REAL, START_S)
         try:
             yield
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            faulthandler.unregister(signal.SIGALRM)
             faulthandler.unregister(signal.SIGUSR1)
-            threading.excepthook = hook
+            threading.excepthook, sys.unraisablehook = thread_hook, unraisable_hook
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
 
     def _thread_failed(self, args: threading.ExceptHookArgs) -> None:
         """A thread that is nobody's worker, as a library may have started."""
         name = args.thread.name if args.thread else "?"
-        log.error("thread.failed name=%s error=%r", name, args.exc_value)
+        self._inbox.put(Fault(f"thread.failed name={name} error={args.exc_value!r}"))
+
+    def _unraisable(self, args: sys.UnraisableHookArgs) -> None:
+        """An exception where nobody can catch it; maybe with a lock held, so nothing but a message."""
+        what = getattr(args.object, "__qualname__", type(args.object).__name__)
+        self._inbox.put(Fault(f"unraisable in={what} error={args.exc_value!r}"))
 
     # ------------------------------------------------------------------------------- watching
     def _turn(self) -> None:
@@ -207,15 +234,33 @@ class Supervisor:
         if isinstance(message, Line):
             self._write(message.text)
         elif isinstance(message, Signalled):
-            self._exit_code = 0
+            self._signalled(message.number)
         elif isinstance(message, Leave):
             self._exit_code = message.code
         elif isinstance(message, WorkerFailed):
             self._bury(message)
+        elif isinstance(message, Fault):
+            self._fault(message.text)
         # By the clock, not only when the inbox is empty: a chatty log must not keep the watchdog hungry.
         if message is None or self._clock() >= self._next_look:
             self._next_look = self._clock() + self._look_s
             self._watch()
+
+    def _signalled(self, number: int) -> None:
+        if number == signal.SIGUSR2:
+            self._tell("asked for by SIGUSR2", asked=True)
+        else:
+            self._exit_code = 0
+
+    def _fault(self, text: str) -> None:
+        log.error(text)
+        self._tell(text)
+
+    def _tell(self, reason: str, asked: bool = False) -> None:
+        try:
+            self.on_fault(reason, asked)
+        except Exception:  # what reports faults must not be one
+            log.exception("fault.untold reason=%r", reason)
 
     def _bury(self, failed: WorkerFailed) -> None:
         if failed.ident != self.worker(failed.name).ident:
@@ -223,9 +268,11 @@ class Supervisor:
             return
         log.error("worker.failed name=%s error=%r", failed.name, failed.error, exc_info=failed.error)
         self._replace(failed.name)
+        self._tell(f"worker.failed name={failed.name} error={failed.error!r}")
 
     def _watch(self) -> None:
         """Only progress feeds the watchdog."""
+        signal.setitimer(signal.ITIMER_REAL, HANG_S)
         now = self._clock()
         helped = [self._escalate(name, now) for name in self._posts if self.worker(name).overdue(now)]
         if all(helped) and self.healthy():
@@ -236,15 +283,19 @@ class Supervisor:
             self._notifier.status(status)
 
     def _escalate(self, name: str, now: float) -> bool:
-        """Abort what the worker hangs in; if that does not help, replace it. False: it cannot be helped here."""
+        """Show where the worker hangs and abort it; if that does not help, replace it. False: it cannot be helped."""
         worker = self.worker(name)
         late = now - worker.heart.at
         log.error("worker.overdue name=%s state=%r seconds=%.1f", name, worker.heart.state, late)
+        if worker.ident not in self._shown:  # half-way to its replacement, while it still stands where it hangs
+            self._shown.add(worker.ident)
+            faulthandler.dump_traceback(STDERR, all_threads=True)
         if late <= 2 * worker.limit_s:
             worker.unblock()
             return True
-        faulthandler.dump_traceback(STDERR, all_threads=True)
-        return self._replace(name)
+        helped = self._replace(name)
+        self._tell(f"worker.overdue name={name} state={worker.heart.state!r} seconds={late:.1f}")
+        return helped
 
     def _replace(self, name: str) -> bool:
         """Put a new worker in the place of a dead or stuck one."""
@@ -264,6 +315,7 @@ class Supervisor:
     # ------------------------------------------------------------------------------- stop
     def _stop(self) -> int:
         """Two phases under one deadline: signal all, join all, the last started first. A survivor is a fault."""
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
         faulthandler.dump_traceback_later(EXIT_S, exit=True, file=STDERR)
         self._notifier.stopping()
         self.goodbye()
@@ -275,9 +327,12 @@ class Supervisor:
         while isinstance(message := self._inbox.get(timeout=0), Message):
             if isinstance(message, Line):
                 self._write(message.text)
+            elif isinstance(message, Fault):
+                self._fault(message.text)
         faulthandler.cancel_dump_traceback_later()
         if not alive:
             return self._exit_code or 0
         faulthandler.dump_traceback(STDERR, all_threads=True)
         self._write(f"ERROR still running after the stop: {', '.join(alive)}")
+        self._tell(f"still running after the stop: {', '.join(alive)}")
         return EXIT_FAULT

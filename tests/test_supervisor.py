@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -266,6 +268,80 @@ def test_a_foreign_thread_that_fails_is_logged(name: str, caplog: pytest.LogCapt
     bench.supervisor.status = start_one
     bench.supervisor.run()
     assert any(name in record.getMessage() for record in caplog.records)
+
+
+def test_an_exception_that_nobody_can_catch_is_a_fault() -> None:
+    """What a finaliser raises reaches the supervisor, and with it the flight recorder."""
+    bench = Bench(patience=2)
+    bench.supervisor.add("capture", lambda: bench.worker(Patient, "capture"))
+    told: list[tuple[str, bool]] = []
+    bench.supervisor.on_fault = lambda reason, asked: told.append((reason, asked))
+
+    class Careless:
+        def __del__(self) -> None:
+            raise ValueError("in the end")
+
+    bench.supervisor.status = lambda: str(Careless())[:0]
+    assert bench.supervisor.run() == 0
+    assert "Careless.__del__" in told[0][0]
+    assert "in the end" in told[0][0]
+    assert not told[0][1]
+
+
+def test_sigusr2_asks_the_flight_recorder() -> None:
+    """A real signal to this process has the recorder written, and the run goes on."""
+    bench = Bench(patience=3)
+    bench.supervisor.add("capture", lambda: bench.worker(Patient, "capture"))
+    told: list[tuple[str, bool]] = []
+    bench.supervisor.on_fault = lambda reason, asked: told.append((reason, asked))
+    once = iter([True])
+    bench.supervisor.status = lambda: os.kill(os.getpid(), signal.SIGUSR2) or "" if next(once, False) else ""
+    assert bench.supervisor.run() == 0
+    assert told == [("asked for by SIGUSR2", True)]
+
+
+def test_a_recorder_that_fails_is_no_second_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever `on_fault` raises is logged; the worker is replaced all the same."""
+    bench = Bench(patience=3)
+    kinds = iter([Crash, Patient])
+    bench.supervisor.add("capture", lambda: bench.worker(next(kinds), "capture"))
+
+    def refuse(reason: str, asked: bool) -> None:
+        raise OSError("no room")
+
+    bench.supervisor.on_fault = refuse
+    assert bench.supervisor.run() == 0
+    assert any("fault.untold" in record.getMessage() for record in caplog.records)
+
+
+HANGS = """
+import ctypes, faulthandler
+from device_agent import supervisor
+from device_agent.runtime.worker import Worker
+supervisor.HANG_S = 0.5
+
+class Greedy(Worker):
+    def run(self):
+        self.stopping.wait(0.3)
+        ctypes.PyDLL(None).sleep(30)  # in C, with the interpreter held
+
+class Nobody:
+    def ready(self): pass
+    stopping = watchdog = ready
+    def status(self, text): pass
+
+one = supervisor.Supervisor(supervisor.Inbox(), print, Nobody(), look_s=0.05)
+one.add("greedy", lambda: Greedy("greedy", one.failed))
+one.run()
+"""
+
+
+def test_who_holds_the_interpreter_in_c_is_shown_and_ends_the_process() -> None:
+    """No Python code can run any more: a handler in C writes the stacks, and the process dies of the signal."""
+    found = subprocess.run((sys.executable, "-c", HANGS), capture_output=True, text=True, timeout=20)
+    assert found.returncode == -signal.SIGALRM
+    assert "most recent call first" in found.stderr
+    assert "in run" in found.stderr
 
 
 def test_who_asks_for_a_restart_gets_its_exit_code() -> None:

@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace) -> int:
     from device_agent.device import Device
+    from device_agent.flight import directory
     from device_agent.observers import LogObserver, Timeline
     from device_agent.supervisor import LOOK_S, Inbox, Line, Supervisor
     from device_agent.system.log import LineWriter, configure
@@ -59,5 +60,6 @@ def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace) -> int:
     supervisor = Supervisor(inbox, LineWriter(sys.stdout.fileno()).write, notifier, look_s=look_s)
     observer = Timeline(tell) if args.timeline else LogObserver(settings.log.transcripts)
     state = StateFile.standard(os.environ)
-    Device(settings, secrets, supervisor, [observer], args.record_wire, args.record_played, state=state)
+    kept = args.record_wire, args.record_played
+    Device(settings, secrets, supervisor, [observer], *kept, state=state, flight=directory(os.environ))
     return supervisor.run()

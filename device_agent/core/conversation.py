@@ -22,11 +22,13 @@ from device_agent.core.actions import Actions
 from device_agent.core.activation import Activation
 from device_agent.core.calls import Calls
 from device_agent.core.connection import Connection
+from device_agent.core.gate import Gate
 from device_agent.core.hands import Hands
 from device_agent.core.indicator import Snapshot
 from device_agent.core.languages import Languages
 from device_agent.core.microphone import Microphone
 from device_agent.core.mute import Mute
+from device_agent.core.retry import Retry
 from device_agent.core.sounds import Sounds
 from device_agent.core.speaker import Speaker
 from device_agent.core.state import State
@@ -64,6 +66,21 @@ class Conversation:
             buttons(panel), self._state, panel.debounce_ms / 1000, panel.hold_ms / 1000,
             self._actions.act, self._actions.touched, lambda: self._microphone.speech,
         )  # fmt: skip
+
+    @property
+    def state(self) -> State:
+        """What the rooms share; for `recollection`."""
+        return self._state
+
+    @property
+    def retry(self) -> Retry:
+        """What counts the failures in a row; for `recollection`."""
+        return self._connection.retry
+
+    @property
+    def gate(self) -> Gate:
+        """What knows the room; for `recollection`."""
+        return self._microphone.gate
 
     @property
     def snapshot(self) -> Snapshot:

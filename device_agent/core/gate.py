@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from typing import Any
 
 from device_agent.config import schema
 
@@ -52,6 +54,18 @@ class Gate:
         self.open = False
         self._recent.clear()
         self._strictly.clear()
+
+    @property
+    def memory(self) -> tuple[Any, ...]:
+        """What was heard, as plain values: while it is closed, all that a frame is judged by."""
+        return self._new, self._level, self._floor, *map(list, (self._recent, self._strictly))
+
+    @memory.setter
+    def memory(self, memory: Sequence[Any]) -> None:
+        self._new, self._level, self._floor, recent, strictly = memory
+        self.reset()
+        self._recent.extend(recent)
+        self._strictly.extend(strictly)
 
     def _follow(self, level: float) -> None:
         """Let the noise floor fall with the level, and rise slowly where the level does not fall any more."""

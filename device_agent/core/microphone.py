@@ -35,7 +35,7 @@ class Microphone:
         self._state = state
         self._activation = activation
         self._speaker = speaker
-        self._gate = Gate(settings.gate)
+        self.gate = Gate(settings.gate)
         self._uplink = Uplink()
         self._open = settings.gate.uplink == "open"
         self._preroll = settings.gate.preroll_ms // FRAME_MS
@@ -50,7 +50,7 @@ class Microphone:
     @property
     def speech(self) -> bool:
         """Whether somebody speaks now."""
-        return self._gate.open
+        return self.gate.open
 
     def hear(self, frame: Frame) -> bool | None:
         """True: somebody begins to speak; False: they have ended; None: no change."""
@@ -60,8 +60,8 @@ class Microphone:
             self._fresh = frame.seq + 1
         before, self._residual = self._residual, self.means in CANCELLED and self._agent_heard
         if self._residual and not before:
-            self._gate.reset()  # who speaks on must be told anew from the echo
-        return self._gate.frame(frame.speech and not self._deaf, frame.level, strict=self._residual)
+            self.gate.reset()  # who speaks on must be told anew from the echo
+        return self.gate.frame(frame.speech and not self._deaf, frame.level, strict=self._residual)
 
     def preroll(self, seq: int, extra: bool) -> None:
         """Add what was heard just before frame `seq`; `extra`: silence has gone out in its place already."""
@@ -93,8 +93,8 @@ class Microphone:
             self._repay(frame.t)
         # A wait between two attempts, or for a free place, may be long: only speech is worth keeping then.
         every = self._open and self._state.link is not Link.BACKOFF and not self._state.snapshot.queued
-        passes = every or self._activation.held or self._gate.open
-        withheld = self._residual and self._gated and not (self._gate.open or self._activation.held)
+        passes = every or self._activation.held or self.gate.open
+        withheld = self._residual and self._gated and not (self.gate.open or self._activation.held)
         heard = passes and self._activation.talking and not (self._deaf or withheld)
         if heard:
             self._fresh = frame.seq + 1
@@ -127,7 +127,7 @@ class Microphone:
     def mute(self) -> None:
         """Forget all that was heard."""
         self._uplink.clear()
-        self._gate.reset()
+        self.gate.reset()
 
     @property
     def _is_deaf(self) -> bool:

@@ -7,7 +7,7 @@ debugging format between versions of the same program; the classes of the fields
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
 from typing import Any
@@ -37,9 +37,7 @@ class Recorder:
         """As `Conversation.handle`, one line each."""
         self._draws.clear()
         commands = self.conversation.handle(event, now)
-        self._write(
-            json.dumps({"at": now, "draws": self._draws, "event": _plain(event)}, separators=(",", ":"), default=str)
-        )
+        self._write(line(now, self._draws, event))
         return commands
 
     def _draw(self) -> float:
@@ -47,15 +45,34 @@ class Recorder:
         return self._draws[-1]
 
 
+def line(at: float, draws: Sequence[float], event: e.Event, **more: Any) -> str:
+    """One line of a log; `more` is kept beside the fact, for whoever reads it."""
+    entry = {"at": at, "draws": list(draws), "event": _plain(event)} | more
+    return json.dumps(entry, separators=(",", ":"), default=str)
+
+
 def replay(settings: Settings, lines: Iterable[str]) -> Iterator[tuple[float, e.Event, Sequence[c.Command]]]:
     """What happened and what was ordered, again. Raises ValueError for a line that is not a recorder's."""
-    draws: list[float] = []
-    conversation = Conversation(settings, lambda: draws.pop(0))
-    for line in lines:
-        entry = json.loads(line)
-        draws[:] = entry["draws"]
+    player = Player(settings)
+    for text in lines:
+        entry = json.loads(text)
+        event, orders = player.play(entry)
+        yield entry["at"], event, orders
+
+
+class Player:
+    """A conversation that is told the facts of a log, one entry after the other."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._draws: list[float] = []
+        # A log may lack a draw where it does not begin at the start: chance then gives the middle.
+        self.conversation = Conversation(settings, lambda: self._draws.pop(0) if self._draws else 0.5)
+
+    def play(self, entry: Mapping[str, Any]) -> tuple[e.Event, list[c.Command]]:
+        """The fact of a line, parsed as JSON, and what is ordered. Raises ValueError for what is not a recorder's."""
+        self._draws[:] = entry["draws"]
         event = _object(entry["event"])
-        yield entry["at"], event, conversation.handle(event, entry["at"])
+        return event, self.conversation.handle(event, entry["at"])
 
 
 def _plain(value: Any) -> Any:
