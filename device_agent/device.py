@@ -190,7 +190,9 @@ class Device:
             c.SendFrames: lambda order: self._worker("link").send_frames(order),
             c.SendSilence: lambda order: self._worker("link").send_silence(order),
             c.UseMicrophone: self._standing(
-                c.UseMicrophone, "capture", lambda capture, order: capture.use(order.on, order.live, order.wake)
+                c.UseMicrophone,
+                "capture",
+                lambda capture, order: capture.use(order.on, order.live, order.wake, order.raw),
             ),
             c.UseLoudspeaker: self._standing(
                 c.UseLoudspeaker, "playback", lambda playback, order: playback.use(order.on)
@@ -204,6 +206,7 @@ class Device:
                 c.SetVolume, "playback", lambda playback, order: playback.set_volume(order.volume)
             ),
             c.PlayClip: self._play_clip,
+            c.FindChirp: self._find_chirp,
             c.SetMute: self._mute,
             c.Show: lambda _: None,
             c.RunTool: self._run_tool,
@@ -270,6 +273,18 @@ class Device:
             self._mailbox.post(e.ClipEnded(order.number))
         else:
             playback.play_clip(order)
+
+    def _find_chirp(self, order: c.FindChirp) -> None:
+        """In a thread of its own: on a small computer it takes longer than the dispatcher has."""
+        from device_agent.audio import chirp
+        from device_agent.audio.vad import level_dbfs
+
+        def search() -> None:
+            frames = [pcm for seq in range(order.first, order.last + 1) if (pcm := self.heard(seq))]
+            silent = all(level_dbfs(frame) < chirp.SILENT_DBFS for frame in frames)
+            self._mailbox.post(e.ChirpSearched(chirp.heard(frames), silent))
+
+        threading.Thread(target=search, name="chirp", daemon=True).start()
 
     def _run_tool(self, order: c.RunTool) -> None:
         if self._tools is None:

@@ -84,6 +84,9 @@ class LogObserver:
     def _played(self, event: e.Played) -> None:
         log.info("reply.played id=%s ms=%.0f complete=%s", event.event_id, event.ms, event.complete)
 
+    def _chirp(self, event: e.ChirpSearched) -> None:
+        log.info("self-check.done heard=%s silent=%s", event.heard, event.silent)
+
     def _dropped(self, event: e.UplinkDropped) -> None:
         log.warning("uplink.dropped frames=%d", event.frames)
 
@@ -101,6 +104,7 @@ SAY: dict[type, Callable[..., None]] = {
     e.DeviceUp: LogObserver._device,
     e.Echo: LogObserver._echo,
     e.Played: LogObserver._played,
+    e.ChirpSearched: LogObserver._chirp,
     e.UplinkDropped: LogObserver._dropped,
     e.PanelDown: LogObserver._panel,
     e.ToolDone: LogObserver._tool,

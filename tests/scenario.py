@@ -57,6 +57,8 @@ def describe(command: c.Command) -> str:
             return f'send result of {call} "{result}"{" error" if is_error else ""}{error_type} on {conn}'
         case c.Send(conn, m.McpToolApprovalResult(call, is_approved)):
             return f"send {'approval' if is_approved else 'refusal'} of {call} on {conn}"
+        case c.UseMicrophone(True, raw=True):
+            return "microphone on for the self check"
         case c.UseMicrophone(on, live, wake):
             waits = "waits for a word" if wake else "waits for speech"
             return f"microphone {'off' if not on else 'on' if live and not wake else waits}"
@@ -74,6 +76,8 @@ def describe(command: c.Command) -> str:
             return "flush"
         case c.SetVolume(volume):
             return f"volume {volume}"
+        case c.FindChirp(first, last):
+            return f"look for the chirp in frames {first}–{last}"
         case c.PlayClip(number, earcon, speech, language):
             what = " and ".join(filter(None, (earcon, speech and f'say "{speech}"')))
             return f"sound {number} {what or 'nothing'}{f' in {language}' if speech and language else ''}"
@@ -245,6 +249,9 @@ class Stage:
 
     def on_restored(self, volume: str = "") -> None:
         self.give(e.Restored(int(volume) if volume else None))
+
+    def on_chirp(self, result: str) -> None:
+        self.give(e.ChirpSearched(result == "heard", result == "silence"))
 
     def on_clip_ended(self, number: str) -> None:
         self.give(e.ClipEnded(int(number)))

@@ -176,7 +176,7 @@ def test_the_earcons_are_as_the_script_makes_them(tmp_path: Path) -> None:
     """`python -m device_agent.bench.earcons` brings the files up to date; every rule has its sound and reverse."""
     for file in write(tmp_path):
         assert (SOUNDS / file.name).read_bytes() == file.read_bytes(), file.name
-    assert {rule.earcon for rule in RULES} | {"recording"} == set(EARCONS)
+    assert {rule.earcon for rule in RULES} | {"recording", "chirp"} == set(EARCONS)
     assert {file.stem for file in SOUNDS.glob("*.ulaw")} == set(EARCONS)
 
 

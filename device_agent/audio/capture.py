@@ -49,6 +49,8 @@ class Recording:
     ) -> None:
         self.running = False
         self._live = self._strict = True
+        self.raw = False
+        """Without echo cancelling. Any thread may set it."""
         self.wake = False
         """Listen for wake words. Any thread may set it."""
         self._words = words
@@ -125,7 +127,7 @@ class Recording:
             frame = pcm[start : start + FRAME_BYTES]
             end = t - (len(pcm) - start - FRAME_BYTES) / (2 * RATE)
             begin = end - FRAME_MS / 1000
-            if self._echo is not None:
+            if self._echo is not None and not self.raw:
                 frame = self._echo.clean(frame)
             generation = self._generation if begin >= self._trusted_from else VOID
             speech, level = self._detector.speech(frame), level_dbfs(frame)
@@ -161,7 +163,7 @@ class Capture(StreamWorker):
     ) -> None:
         super().__init__("capture", "microphone", devices, post, on_failure, clock)
         self._words = words
-        self._wake_wanted = False
+        self._wake_wanted = self._raw_wanted = False
         self._period_ms = period_ms
         self._ring = ring
         self._latch = latch
@@ -170,12 +172,12 @@ class Capture(StreamWorker):
         self._live = True
         self._recording: Recording | None = None
 
-    def use(self, on: bool, live: bool = True, wake: bool = False) -> None:
+    def use(self, on: bool, live: bool = True, wake: bool = False, raw: bool = False) -> None:
         """Open or close the stream; by one frame or three; with wake words. Any thread; returns at once."""
-        self._live, self._wake_wanted = live, wake
+        self._live, self._wake_wanted, self._raw_wanted = live, wake, raw
         if self._recording is not None:
             self._recording.listen(live)
-            self._recording.wake = wake
+            self._recording.wake, self._recording.raw = wake, raw
         super().use(on)
 
     def open(self) -> Card:
@@ -186,5 +188,5 @@ class Capture(StreamWorker):
         made = Recording(card, self._period_ms, *heard, self._post, self.clock, self._echo, self._words)
         self._recording = made  # before the look at `_live`: a `use` in between then sets it on the recording
         made.listen(self._live)
-        made.wake = self._wake_wanted
+        made.wake, made.raw = self._wake_wanted, self._raw_wanted
         return made

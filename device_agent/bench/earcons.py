@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from device_agent.audio.chirp import TONE_MS, TONES
 from device_agent.audio.clips import RATE, SOUNDS
 from device_agent.protocol import ulaw
 from device_agent.records import record
@@ -36,6 +37,7 @@ EARCONS: Mapping[str, tuple[Note, ...]] = {
     "muted": (Note(523, 0, 90), Note(349, 75, 180)),
     "unmuted": (Note(349, 0, 90), Note(523, 75, 180)),
     "recording": (Note(1047, 0, 90, 40), Note(1047, 140, 90, 40), Note(1047, 280, 90, 40)),
+    "chirp": tuple(Note(hz, TONE_MS * n, TONE_MS, 1000) for n, hz in enumerate(TONES)),
     "press": (Note(880, 0, 45, 15),),
     "volume": (Note(784, 0, 60, 20),),
     "waiting": (Note(698, 0, 260, 70), Note(698, 300, 260, 70, 0.6)),

@@ -171,6 +171,10 @@ class Audio:
         "Half-duplex: how long after the agent's last sound the microphone stays closed.",
         range=(0, 2000),
     )
+    self_check: bool = _opt(
+        False,
+        "At the start and once a day, while nobody talks: play a chirp, and see to it that the microphone hears it.",
+    )
     volume: int = _opt(100, "Volume at the first start, 0 is silent; what a person sets later is kept.", range=(0, 100))
     volume_max: int = _opt(100, "Nobody can set it louder than this.", range=(1, 100))
 

@@ -78,12 +78,13 @@ class SendSilence:
 class UseMicrophone:
     """Open or close the capture stream. Not `live`: frames may come three at a time, which saves CPU between calls.
 
-    `wake`: listen for wake words.
+    `wake`: listen for wake words. `raw`: without echo cancelling, for the self check.
     """
 
     on: bool
     live: bool = True
     wake: bool = False
+    raw: bool = False
 
 
 @record
@@ -145,6 +146,14 @@ class Duck:
 
 
 @record
+class FindChirp:
+    """Look for the chirp in the captured frames `first` … `last`; the answer comes as `ChirpSearched`."""
+
+    first: int
+    last: int
+
+
+@record
 class SetMute:
     """Close or open the mute latch."""
 
@@ -181,5 +190,5 @@ class PowerOff:
 
 Command = (
     Connect | Disconnect | Send | SendFrames | SendSilence | UseMicrophone | UseLoudspeaker | WipeCapture | Play
-    | Discard | Flush | Duck | SetVolume | PlayClip | SetMute | Show | RunTool | Restart | PowerOff
+    | Discard | Flush | Duck | SetVolume | PlayClip | FindChirp | SetMute | Show | RunTool | Restart | PowerOff
 )  # fmt: skip

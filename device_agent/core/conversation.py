@@ -29,6 +29,7 @@ from device_agent.core.languages import Languages
 from device_agent.core.microphone import Microphone
 from device_agent.core.mute import Mute
 from device_agent.core.retry import Retry
+from device_agent.core.self_check import SelfCheck
 from device_agent.core.sounds import Sounds
 from device_agent.core.speaker import Speaker
 from device_agent.core.state import State
@@ -54,6 +55,7 @@ class Conversation:
         self._calls = Calls(self._state)
         self._volume = Volume(settings.audio, self._state)
         self._sounds = Sounds(settings, self._state, self._speaker)
+        self._check = SelfCheck(settings.audio.self_check, self._state, self._sounds)
         self._mute = Mute(self._state, self._microphone)
         languages = Languages(settings.agent, self._state)
         rooms = self._activation, self._microphone, self._speaker, self._calls, self._sounds
@@ -104,6 +106,7 @@ class Conversation:
             handler(self, event)
         if not self._connection.stopped:
             self._sounds.look()
+        self._check.look()
         self._use_devices()
         return state.orders
 
@@ -116,6 +119,9 @@ class Conversation:
 
     # ------------------------------------------------------------------------------- the user speaks
     def _frame(self, frame: e.Frame) -> None:
+        if self._check.running:  # it listens to itself
+            self._check.frame(frame)
+            return
         change = self._microphone.hear(frame)
         if change is True:
             self._speech_began(frame.seq)
@@ -145,6 +151,7 @@ class Conversation:
 
     # ------------------------------------------------------------------------------- start and stop
     def _start(self, _: e.Start) -> None:
+        self._check.start()
         if self._activation.always_on:
             self._open_by_itself()
 
@@ -156,6 +163,7 @@ class Conversation:
     def _stop(self, _: e.Stop) -> None:
         self._connection.stopped = True
         self._sounds.over()
+        self._check.stop()
         self._connection.close("stop")
 
     # ------------------------------------------------------------------------------- messages
@@ -194,7 +202,10 @@ class Conversation:
         idle = state.link in (Link.DOWN, Link.CLOSING)
         wake = microphone and words and (idle or self._speaker.sounding) and not self._microphone.hears_itself
         live = state.link is not Link.DOWN or not microphone
-        state.stand(microphone, live, wake, is_open or self._speaker.sounding or state.clip)
+        use = c.UseMicrophone(microphone, live, wake)
+        if self._check.running:
+            use = c.UseMicrophone(True, raw=True)
+        state.stand(use, is_open or self._speaker.sounding or state.clip)
 
 
 AWAITED: dict[type, str] = {e.Frame: "late", e.Edge: "button", e.PlaybackIdle: "silent"}
@@ -203,6 +214,7 @@ TIMERS: dict[str, Callable[[Conversation], Any]] = {
     "approval": lambda self: self._calls.refuse(),
     "away": lambda self: self._actions.away(),
     "button": lambda self: self._hands.tick(),
+    "check": lambda self: self._check.due(),
     "clip": lambda self: self._sounds.over(),
     "closing": lambda self: self._state.link_signal("ended"),
     "duck": lambda self: self._speaker.unduck(),
@@ -225,6 +237,7 @@ HANDLERS: dict[type, Callable[..., None]] = {
     e.PlaybackStarted: lambda self, event: self._speaker.started(event),
     e.PlaybackIdle: lambda self, event: self._speaker.idle(event),
     e.ClipEnded: lambda self, event: self._sounds.ended(event),
+    e.ChirpSearched: lambda self, event: self._check.found(event),
     e.Volume: Conversation._set_volume,
     e.Restored: lambda self, event: self._volume.restore(event),
     e.Edge: lambda self, event: self._hands.edge(event),

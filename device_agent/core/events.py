@@ -101,6 +101,14 @@ class ClipEnded:
 
 
 @record
+class ChirpSearched:
+    """Whether the chirp was in what `FindChirp` named; `silent`: there was nothing at all, not even noise."""
+
+    heard: bool
+    silent: bool
+
+
+@record
 class Volume:
     """A person sets the volume: to `level` (0 … 100) if there is one, else by `change` points."""
 
@@ -253,7 +261,7 @@ class Tick:
 
 
 Event = (
-    Frame | DeviceUp | DeviceDown | Echo | PlaybackStarted | Played | PlaybackIdle | ClipEnded | Volume | Restored
-    | Edge | MuteSwitch | Mute | Presence | Remote | WakeWord | PanelDown | PanelUp
+    Frame | DeviceUp | DeviceDown | Echo | PlaybackStarted | Played | PlaybackIdle | ClipEnded
+    | ChirpSearched | Volume | Restored | Edge | MuteSwitch | Mute | Presence | Remote | WakeWord | PanelDown | PanelUp
     | LinkOpened | LinkEnded | ServerSaid | AgentAudio | WireSkipped | UplinkDropped | ToolDone | Start | Stop | Tick
 )  # fmt: skip

@@ -32,6 +32,9 @@ class Snapshot:
     volume: int = 100
     buttons: str = ""
     """What is wrong with a button."""
+    microphone_check: str = ""
+    loudspeaker_check: str = ""
+    """What the self check has found."""
     language: str = ""
     echo: str = ""
     """How the agent is kept from hearing itself, and how well, for a person."""
@@ -41,8 +44,8 @@ class Snapshot:
         """The one thing to show, highest priority first."""
         conditions = (
             (bool(self.fault), Indicator.ERROR),
-            (bool(self.microphone), Indicator.NO_MICROPHONE),
-            (bool(self.loudspeaker), Indicator.NO_LOUDSPEAKER),
+            (bool(self.microphone or self.microphone_check), Indicator.NO_MICROPHONE),
+            (bool(self.loudspeaker or self.loudspeaker_check), Indicator.NO_LOUDSPEAKER),
             (self.muted, Indicator.MUTED),
             (self.link is Link.BACKOFF, Indicator.OFFLINE),
             (self.queued, Indicator.QUEUED),

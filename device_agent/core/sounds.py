@@ -136,6 +136,10 @@ class Sounds:
         elif after.link not in TRYING:
             self._told = False
 
+    def chirp(self) -> None:
+        """The self check's own sound, which no setting turns off."""
+        self._order("chirp", "")
+
     def ended(self, event: e.ClipEnded) -> None:
         """A clip was handed over whole; it is audible a little longer."""
         if event.number == self._number and self._state.clip:

@@ -30,7 +30,7 @@ class State:
         """The user has said something in this conversation."""
         self._idle_close_s = idle_close_s
         self._judged, self._indicator = self.snapshot, self.snapshot.indicator
-        self._standing: tuple[bool, bool, bool, bool, c.Indicator] | None = None
+        self._standing: tuple[c.UseMicrophone, bool, c.Indicator] | None = None
         self._ordered: tuple[c.Command | None, ...] = (c.UseMicrophone(False), c.UseLoudspeaker(False), None)
 
     def change(self, **fields: Any) -> None:
@@ -71,14 +71,14 @@ class State:
         if self._idle_close_s and self.link in (Link.INITIATING, Link.READY, Link.BACKOFF):
             self.after("idle", self._idle_close_s)
 
-    def stand(self, microphone: bool, live: bool, wake: bool, loudspeaker: bool) -> None:
+    def stand(self, microphone: c.UseMicrophone, loudspeaker: bool) -> None:
         """Orders that hold until the next of their kind are given when they change."""
-        standing = (microphone, live, wake, loudspeaker, self.snapshot.indicator)
+        standing = (microphone, loudspeaker, self.snapshot.indicator)
         if standing == self._standing:
             return
         self._standing = standing
         ordered: tuple[c.Command, ...] = (
-            c.UseMicrophone(microphone, live, wake),
+            microphone,
             c.UseLoudspeaker(loudspeaker),
             c.Show(self.snapshot.indicator),
         )
