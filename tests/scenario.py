@@ -47,8 +47,12 @@ def describe(command: c.Command) -> str:
         case c.Disconnect(conn, code, reason):
             return f"disconnect {conn} {code} {reason}"
         case c.Send(conn, m.Initiation(override)):
-            language = override.get("agent", {}).get("language", "")
-            return f"send initiation on {conn}{f' in {language}' if language else ''}"
+            agent = override.get("agent", {})
+            language = agent.get("language", "")
+            silent = " without first message" if agent.get("first_message") == "" else ""
+            return f"send initiation on {conn}{f' in {language}' if language else ''}{silent}"
+        case c.Send(conn, m.ContextualUpdate(text)):
+            return f"send context on {conn}: {' / '.join(text.splitlines()[1:])}"
         case c.Send(conn, m.UserMessage(text)):
             return f'send "{text}" on {conn}'
         case c.Send(conn, m.UserActivity()):
@@ -304,6 +308,18 @@ class Stage:
 
     def on_complete(self, event_id: str = "") -> None:
         self.said(m.AgentResponseComplete(int(event_id) if event_id else None))
+
+    def on_network_up(self) -> None:
+        self.give(e.NetworkUp())
+
+    def on_agent_says(self, text: str, event_id: str = "1") -> None:
+        self.said(m.AgentResponse(text, int(event_id)))
+
+    def on_corrected(self, text: str, event_id: str = "1") -> None:
+        self.said(m.AgentResponseCorrection("", text, int(event_id)))
+
+    def on_played(self, event_id: str, ms: str, _unit: str = "ms", complete: str = "") -> None:
+        self.give(e.Played(int(event_id), float(ms), bool(complete)))
 
     def on_user_says(self, text: str) -> None:
         self.said(m.UserTranscript(text))

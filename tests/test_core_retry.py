@@ -86,6 +86,15 @@ def test_bounds(draw: float, story: list[tuple[Verdict, bool, bool]]) -> None:
         assert max(FLOOR_S, verdict.floor_s) <= delay <= cap
 
 
+def test_an_hour_has_sixty_connections_at_most() -> None:
+    """Whatever opens and dies: the 61st by ourselves waits until the first is an hour old."""
+    retry = Retry(lambda: 0.0)
+    for n in range(60):
+        retry.opened(float(n))
+    assert retry.delay(NETWORK, None, True, True, now=100.0) == 3500
+    assert retry.delay(NETWORK, None, True, False, now=3600.0) == FLOOR_S
+
+
 def test_days_offline_do_not_overflow() -> None:
     """Two thousand failures in a row are just that."""
     assert delays(0.5, NETWORK, 2000)[-1] == 15

@@ -31,6 +31,11 @@ class Agent:
         "", 'Language override, e.g. "de". Overrides must be allowed in the agent\'s security settings.'
     )
     first_message: str | None = _opt(None, "First-message override; an empty text makes the agent wait for the user.")
+    continue_silently: bool = _opt(
+        False,
+        "After a lost connection the new conversation begins without the first message; the agent must allow that "
+        "override. Off, the agent greets again. What was said before it is told in any case.",
+    )
     prompt: str = _opt("", "System-prompt override.")
     voice_id: str = _opt("", "Voice override.")
     overrides: Mapping[str, Any] = _opt({}, "Any other conversation_config_override, passed on as it stands.")

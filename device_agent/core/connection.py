@@ -6,6 +6,7 @@ A *lost* link ends the turn and silences the agent; a normal end lets the farewe
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from device_agent.core import commands as c
 from device_agent.core import events as e
@@ -15,6 +16,7 @@ from device_agent.core.ending import Kind, classify
 from device_agent.core.initiation import initiation
 from device_agent.core.languages import Languages
 from device_agent.core.microphone import Microphone
+from device_agent.core.recap import Recap
 from device_agent.core.retry import GOOD_CONVERSATION_S, Retry
 from device_agent.core.sounds import Sounds
 from device_agent.core.speaker import Speaker
@@ -50,6 +52,7 @@ class Connection:
         self._calls = calls
         self._sounds = sounds
         self.retry = Retry(rng)
+        self.recap = Recap()
         self.stopped = False
         """The process is about to end: nothing is opened any more."""
         self._opened = False  # the WebSocket was open: a failure is not the network's
@@ -73,6 +76,7 @@ class Connection:
         self._calls.connect()
         self._speaker.connect()
         self._microphone.connect()
+        self.recap.connect()
         state.orders.append(c.Connect(state.conn, self._languages.agent_id))
 
     def pressed(self) -> None:
@@ -87,6 +91,11 @@ class Connection:
         """Somebody speaks during a wait. A server that drops us is not tried at every word."""
         if self._state.link is Link.BACKOFF and not self._opened:
             self._wake(SPEECH_WAKES_S)
+
+    def network_up(self) -> None:
+        """An address is there: what failed for want of one is tried at once, what a person must mend is not."""
+        if self._state.link is Link.BACKOFF and not self._opened and not self._state.snapshot.fault:
+            self._wake(PRESS_WAKES_S)
 
     def say(self, text: str) -> None:
         """Let the user say `text`, now or as soon as the conversation that is being opened has begun."""
@@ -106,7 +115,11 @@ class Connection:
         """Initiation data leaves at once."""
         if event.conn == self._state.conn and self._state.link_signal("opened"):
             self._opened = True
-            self._state.orders.append(c.Send(event.conn, initiation(self._languages.agent)))
+            self.retry.opened(self._state.now)
+            agent = self._languages.agent
+            if self.recap.due and agent.continue_silently:
+                agent = replace(agent, first_message="")
+            self._state.orders.append(c.Send(event.conn, initiation(agent)))
 
     def metadata(self, _: m.Metadata) -> None:
         """The conversation begins."""
@@ -116,6 +129,9 @@ class Connection:
             self._state.turn_signal("ready")
             self._state.watch_idle()
             self._microphone.release()
+            recap = self.recap.take()
+            if recap is not None:
+                self._state.orders.append(c.Send(self._state.conn, recap))
             if self._text:
                 self._say()
 
@@ -143,7 +159,7 @@ class Connection:
             self._over(flush=event.end.kind is Kind.LOCAL)
             return
         state.change(fault=verdict.advice if verdict.fatal or verdict.group == "security" else "")
-        delay = self.retry.delay(verdict, event.end.retry_after, self._user_waits, self._opened)
+        delay = self.retry.delay(verdict, event.end.retry_after, self._user_waits, self._opened, state.now)
         again = self._activation.always_on or (self._user_waits and not verdict.fatal)
         self._lost(delay if again else None)
 
@@ -182,6 +198,8 @@ class Connection:
             self._over(flush=True)
             return
         self._state.link_signal("lost")
+        if self._opened:
+            self.recap.lost()
         self._state.after("retry", delay)
         if "idle" not in self._state.timers:  # the first attempt failed: from now on the user's patience counts
             self._state.watch_idle()
@@ -191,6 +209,7 @@ class Connection:
         """No conversation any more. Without `flush` the farewell in hand is played to its end."""
         self._state.cancel("retry", "idle")
         self._text = ""
+        self.recap.over()
         self._activation.over()
         self._microphone.disconnect()
         self._disconnect(flush)

@@ -173,10 +173,16 @@ class Conversation:
         if handler is not None and current:
             handler(self, event.message)
 
-    def _transcript(self, _: m.UserTranscript) -> None:
+    def _transcript(self, said: m.UserTranscript) -> None:
+        self._connection.recap.user(said)
         self._state.active()
         self._state.asked = True
         self._microphone.user_done()
+
+    def _agent_audio(self, audio: e.AgentAudio) -> None:
+        if audio.conn == self._state.conn:
+            self._connection.recap.audio(audio)
+        self._speaker.agent_audio(audio)
 
     # ------------------------------------------------------------------------------- devices
     def _device_up(self, up: e.DeviceUp) -> None:
@@ -249,7 +255,9 @@ HANDLERS: dict[type, Callable[..., None]] = {
     e.LinkOpened: lambda self, event: self._connection.link_opened(event),
     e.LinkEnded: lambda self, event: self._connection.link_ended(event),
     e.ServerSaid: Conversation._said,
-    e.AgentAudio: lambda self, event: self._speaker.agent_audio(event),
+    e.NetworkUp: lambda self, _: self._connection.network_up(),
+    e.AgentAudio: Conversation._agent_audio,
+    e.Played: lambda self, event: self._connection.recap.played(event),
     e.ToolDone: lambda self, event: self._calls.done(event),
     e.Start: Conversation._start,
     e.Stop: Conversation._stop,
@@ -259,6 +267,8 @@ MESSAGES: dict[type, Callable[..., None]] = {
     m.Metadata: lambda self, said: self._connection.metadata(said),
     m.QueueStatus: lambda self, said: self._connection.queue_status(said),
     m.UserTranscript: Conversation._transcript,
+    m.AgentResponse: lambda self, said: self._connection.recap.agent(said),
+    m.AgentResponseCorrection: lambda self, said: self._connection.recap.corrected(said),
     m.AgentResponseComplete: lambda self, said: self._speaker.complete(said),
     m.Interruption: lambda self, said: self._speaker.interrupted(said.event_id),
     m.ServerError: lambda self, error: self._connection.server_error(error),

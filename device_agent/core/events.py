@@ -190,6 +190,11 @@ class LinkOpened:
 
 
 @record
+class NetworkUp:
+    """This machine has got an address: what was unreachable may be reached now."""
+
+
+@record
 class LinkEnded:
     """Connection `conn`, or the attempt at it, is over."""
 
@@ -263,5 +268,6 @@ class Tick:
 Event = (
     Frame | DeviceUp | DeviceDown | Echo | PlaybackStarted | Played | PlaybackIdle | ClipEnded
     | ChirpSearched | Volume | Restored | Edge | MuteSwitch | Mute | Presence | Remote | WakeWord | PanelDown | PanelUp
-    | LinkOpened | LinkEnded | ServerSaid | AgentAudio | WireSkipped | UplinkDropped | ToolDone | Start | Stop | Tick
+    | LinkOpened | NetworkUp | LinkEnded | ServerSaid | AgentAudio | WireSkipped | UplinkDropped
+    | ToolDone | Start | Stop | Tick
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from device_agent.core.ending import Verdict
@@ -10,6 +11,8 @@ GOOD_CONVERSATION_S = 30.0
 FLOOR_S = 0.25
 YOUNG_CAP_S = 120.0
 LONGEST_S = 3600.0  # whatever a server wishes
+HOUR_S = 3600.0
+OPENED_PER_HOUR = 60  # by ourselves: each may be billed
 DOUBLINGS = 10
 
 
@@ -18,19 +21,26 @@ class Retry:
 
     The count is reset by a good conversation (30 s) or a normal end only: a socket that opens and dies at once
     keeps growing. Each of those may be billed, so their delays have a floor as well: at least half of a ceiling
-    of up to two minutes, which is at most 12 attempts in 5 minutes whatever the draws.
+    of up to two minutes, which is at most 12 attempts in 5 minutes whatever the draws, and 60 in an hour.
     """
 
     def __init__(self, rng: Callable[[], float]) -> None:
         self._rng = rng
         self.failures = 0
+        self._opened: deque[float] = deque(maxlen=OPENED_PER_HOUR)
         self._refusals = 0  # in a row, of the kind that is not tried for ever
 
     def reset(self) -> None:
         """All is well again."""
         self.failures = self._refusals = 0
 
-    def delay(self, verdict: Verdict, retry_after: float | None, user_waits: bool, opened: bool) -> float | None:
+    def opened(self, now: float) -> None:
+        """A connection was opened."""
+        self._opened.append(now)
+
+    def delay(
+        self, verdict: Verdict, retry_after: float | None, user_waits: bool, opened: bool, now: float = 0.0
+    ) -> float | None:
         """Seconds until the next attempt; None when it makes no sense without a person.
 
         `opened`: the WebSocket was open, so the failure is not the network's.
@@ -45,6 +55,8 @@ class Retry:
         delay = max(FLOOR_S, verdict.floor_s, delay)
         if retry_after is not None:
             delay = max(delay, min(retry_after, LONGEST_S) * (1 + 0.25 * self._rng()))
+        if len(self._opened) == OPENED_PER_HOUR:
+            delay = max(delay, self._opened[0] + HOUR_S - now)
         return delay
 
     def _jitter(self, verdict: Verdict, user_waits: bool, opened: bool) -> float:

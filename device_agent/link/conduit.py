@@ -96,6 +96,14 @@ class Conduit:
         self._sock.close()
 
     # --------------------------------------------------------------------------------------- our own
+    @property
+    def local_address(self) -> str:
+        """This machine's end; empty where the connection is no more."""
+        try:
+            return str(self._sock.getsockname()[0])
+        except OSError:
+            return ""
+
     def info(self, length: int) -> bytes:
         """The kernel's `struct tcp_info`; empty where there is none."""
         option = getattr(socket, "TCP_INFO", None)

@@ -14,6 +14,7 @@ from device_agent.core.events import Event, LinkOpened, UplinkDropped
 from device_agent.link.downlink import Downlink
 from device_agent.link.endings import Ended, end_of
 from device_agent.link.liveness import TCP_INFO, Liveness
+from device_agent.link.network import Network
 from device_agent.link.outbox import Outbox
 from device_agent.link.probe import Probe
 from device_agent.link.uplink import Uplink
@@ -48,6 +49,7 @@ class Session:
         liveness: Liveness,
         wakeup: Wakeup,
         clock: Clock,
+        network: Network,
     ) -> None:
         self._conn = conn
         self._wire = wire
@@ -57,6 +59,7 @@ class Session:
         self._liveness = liveness
         self._wakeup = wakeup
         self._clock = clock
+        self._network = network
         self._probe = Probe(clock())
         self._dropped_at = -DROPS_EVERY_S
         self._mask = select.POLLIN
@@ -70,6 +73,8 @@ class Session:
     ) -> End:
         """Until the connection is over. Raises only what is a fault of this program."""
         self._poller.register(self._wakeup, select.POLLIN)
+        if self._network.fileno() >= 0:
+            self._poller.register(self._network, select.POLLIN)
         post(LinkOpened(self._conn))
         try:
             while (order := ordered_end()) is None:
@@ -105,10 +110,19 @@ class Session:
             if descriptor == self._wakeup.fileno():
                 self._wakeup.clear()
                 continue
+            if descriptor == self._network.fileno():
+                self._look_at_addresses()
+                continue
             readable |= bool(events & ~select.POLLOUT)
             if events & select.POLLOUT:
                 self._liveness.writable()
         return readable
+
+    def _look_at_addresses(self) -> None:
+        """Another network, or none: without our address no packet comes back, and nothing else would say so soon."""
+        ours = self._wire.conduit.local_address
+        if any(change.gone and change.address == ours for change in self._network.changes()):
+            raise Ended(End(Kind.NETWORK, reason="this machine's address is gone"))
 
     # -------------------------------------------------------------------------------------- reading
     def _read(self) -> None:
@@ -180,6 +194,8 @@ class Session:
         self._outbox.audio.clear()
         deadline = Deadline(GOODBYE_S, self._clock)
         self._poller.unregister(self._wakeup)
+        if self._network.fileno() >= 0:
+            self._poller.unregister(self._network)
         try:
             while (message := self._outbox.next_control(self._conn)) is not None:
                 self._wire.text(_encoded(message))

@@ -37,10 +37,12 @@ class Wakeup:
         except BlockingIOError:
             return
 
-    def wait(self) -> None:
-        """Sleep until somebody calls `set`, however long that takes."""
+    def wait(self, also: int = -1) -> None:
+        """Sleep until somebody calls `set`, however long that takes, or the descriptor `also` can be read."""
         poller = select.poll()
         poller.register(self, select.POLLIN)
+        if also >= 0:
+            poller.register(also, select.POLLIN)
         poller.poll()
         self.clear()
 

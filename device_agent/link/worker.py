@@ -11,12 +11,13 @@ from itertools import count
 from device_agent.config.schema import Settings
 from device_agent.core.commands import Connect, Disconnect, Send, SendFrames, SendSilence
 from device_agent.core.ending import End, Kind
-from device_agent.core.events import Event, LinkEnded
+from device_agent.core.events import Event, LinkEnded, NetworkUp
 from device_agent.link.address import SecretStore, conversation_url
 from device_agent.link.dial import Connector, Dialer, Resolver, begin, resolve
 from device_agent.link.downlink import Downlink
 from device_agent.link.endings import end_of
 from device_agent.link.liveness import Liveness
+from device_agent.link.network import Network
 from device_agent.link.outbox import Outbox
 from device_agent.link.record import Recorder
 from device_agent.link.session import Session
@@ -66,6 +67,7 @@ class Link(Worker):
         self._post = post
         self._recorder = recorder
         self._wakeup = Wakeup()
+        self._network = Network()
         self._dialer = Dialer(self._wakeup, settings.server.ca_file, resolver, dialer)
         self._outbox = Outbox(self._wakeup)
         self._handles = count(1)
@@ -111,9 +113,12 @@ class Link(Worker):
                     self._serve(self._connects.popleft())
                 else:
                     self.beat("waiting", due=False)
-                    self._wakeup.wait()
+                    self._wakeup.wait(self._network.fileno())
+                    if any(not change.gone for change in self._network.changes()):
+                        self._post(NetworkUp())
         finally:
             self._wakeup.close()
+            self._network.close()
 
     def _serve(self, order: Connect) -> None:
         conn = order.conn
@@ -164,7 +169,8 @@ class Link(Worker):
         uplink = Uplink(conn, self._outbox, self._capture_ring, self._latch)
         liveness = Liveness(self.clock())
         downlink = Downlink(conn, self._post, self._playback_ring, self._handles, uplink, liveness, self.clock)
-        session = Session(conn, wire, self._outbox, uplink, downlink, liveness, self._wakeup, self.clock)
+        ends = self._wakeup, self.clock, self._network
+        session = Session(conn, wire, self._outbox, uplink, downlink, liveness, *ends)
         return session.run(lambda: self._ordered_end(conn), lambda: self.beat("connected", due=True), self._post)
 
     def _without_secrets(self, end: End) -> End:
