@@ -145,11 +145,14 @@ class Device:
 
     def _playback(self, devices: Any) -> Worker:
         from device_agent.audio.clips import Shelf
+        from device_agent.audio.hardware_volume import SOFTWARE
         from device_agent.audio.mixer import Mixer
         from device_agent.audio.playback import Playback
 
         post, failed = self._mailbox.post, self._supervisor.failed
         mixer = Mixer(Shelf(), self._settings.sounds.level_db, lambda number: post(e.ClipEnded(number)))
+        if self._settings.audio.mixer != SOFTWARE:
+            mixer.use_card(self._settings.audio.mixer)
         sound = self._tape, mixer, devices.reference
         playback = Playback(devices, self._playback_ring, post, failed, time.monotonic, *sound)
         playback.language = self._settings.sounds.language or self._settings.agent.language

@@ -172,6 +172,17 @@ def test_it_is_converted_to_the_cards_rate_and_has_its_own_level(tmp_path: Path)
     assert near(heard[480:4300], 500)
 
 
+def test_a_card_that_makes_the_volume_gets_all_samples_but_at_0(bench: Bench) -> None:
+    """Software makes the volume until the card has, and where it does not; 0 is silent whatever the card does."""
+    bench.mixer.use_card("a control that no card has")
+    for works, volume, heard in ((True, 50, 8000), (True, 0, 0), (False, 50, 1000)):
+        bench.mixer.volume(volume)
+        bench.mixer._hardware.join(10.0)  # type: ignore[union-attr]
+        bench.mixer._card_works(works)
+        bench.hear(2, value=8000)
+        assert near(bench.hear(1, value=8000), heard)
+
+
 def test_the_earcons_are_as_the_script_makes_them(tmp_path: Path) -> None:
     """`python -m device_agent.bench.earcons` brings the files up to date; every rule has its sound and reverse."""
     for file in write(tmp_path):

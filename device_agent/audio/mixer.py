@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from device_agent.audio.clips import ClipPlayer, Shelf
 from device_agent.audio.gain import Gain, curve
+from device_agent.audio.hardware_volume import HardwareVolume
 from device_agent.core.commands import PlayClip
 from device_agent.runtime.deadline import Clock
 
@@ -27,6 +28,9 @@ class Mixer:
         self.duck = Gain()
         """The agent's voice only."""
         self._volume = Gain()
+        self._wanted = 100
+        self._hardware: HardwareVolume | None = None
+        self._by_card = False
         self._clips = ClipPlayer(shelf or Shelf(), 10 ** (clip_level_db / 20), clip_ended, clock)
         self._rate = 16_000
 
@@ -36,7 +40,22 @@ class Mixer:
 
     def volume(self, volume: int) -> None:
         """Everything, 0 … 100."""
-        self._volume.set(curve(volume))
+        self._wanted = volume
+        self._level()
+        if self._hardware is not None:
+            self._hardware.set(volume)
+
+    def use_card(self, mixer: str) -> None:
+        """Let a control of the sound card make the volume, and software where that fails. Before the first stream."""
+        self._hardware = HardwareVolume(mixer, self._card_works)
+
+    def _card_works(self, works: bool) -> None:
+        self._by_card = works
+        self._level()
+
+    def _level(self) -> None:
+        # A control's lowest step may still be heard: 0 is silent whatever the card does.
+        self._volume.set(1.0 if self._by_card and self._wanted else curve(self._wanted))
 
     def play(self, clip: PlayClip) -> None:
         """One of our own sounds, over whatever plays."""

@@ -67,6 +67,11 @@ def _gate(settings: Settings) -> Iterator[Contradiction]:
 
 def _volume(settings: Settings) -> Iterator[Contradiction]:
     audio = settings.audio
+    if not audio.mixer.rpartition("/")[2].strip():
+        yield (
+            ("audio.mixer",),
+            "audio.mixer names no control: write software, or one that `amixer scontrols` lists",
+        )
     if audio.volume > audio.volume_max:
         yield (
             ("audio.volume", "audio.volume_max"),

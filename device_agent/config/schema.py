@@ -181,6 +181,11 @@ class Audio:
         "At the start and once a day, while nobody talks: play a chirp, and see to it that the microphone hears it.",
     )
     volume: int = _opt(100, "Volume at the first start, 0 is silent; what a person sets later is kept.", range=(0, 100))
+    mixer: str = _opt(
+        "software",
+        "What makes the volume: software, or a control of the sound card as `amixer scontrols` lists it, such as "
+        "Master; with its card before it where that is not the default: hw:Device/PCM.",
+    )
     volume_max: int = _opt(100, "Nobody can set it louder than this.", range=(1, 100))
 
 
