@@ -33,6 +33,7 @@ from device_agent.system.state_file import StateFile
 
 if TYPE_CHECKING:
     from device_agent.audio.tape import Tape
+    from device_agent.control.server import Control
     from device_agent.link.record import Recorder
     from device_agent.tools.runner import ToolRunner
 
@@ -60,6 +61,7 @@ class Device:
         makers: Mapping[str, Callable[[], Worker]] | None = None,
         state: StateFile | None = None,
         flight: Path | None = None,
+        control: Path | None = None,
     ) -> None:
         self._settings = settings
         self._secrets = secrets
@@ -73,22 +75,29 @@ class Device:
         """Tell the core a fact; any thread."""
         self._makers = makers or {}
         self._capture_ring, self._playback_ring = CaptureRing(), PlaybackRing()
-        self._latch = MuteLatch(closed=settings.panel.mute_pin >= 0)  # muted until the switch was read
+        self._control_path = control
+        # Muted until the switch was read, and if a person had muted it before the restart.
+        self._latch = MuteLatch(closed=settings.panel.mute_pin >= 0 or self.state.kept.muted)
         self._tools = self._load_tools()
         self._orders: dict[type, c.Command] = {}
         self._repeat: dict[type, Callable[[Any], None]] = {}
         self._performers = self._who_performs()
         self._snapshot = Snapshot()
+        self._began = time.monotonic()
         self._conn = 0
         self._offline = threading.Event()  # set by the dispatcher, waited for by the stop
         self._offline.set()
         self._flight = FlightRecorder(settings, random.Random().random, flight)
         supervisor.on_fault = self._flight.dump
-        self._add_workers((*observers, self._observe))
+        self._listener: Control | None = None
+        self._add_workers((*observers, self._observe, self._tell_listeners))
+        self._add_control()
         supervisor.goodbye = self._goodbye
         supervisor.status = self._status
         supervisor.healthy = lambda: self._mailbox.overflow == 0
-        if self._latch.closed:
+        if self.state.kept.muted:
+            self._mailbox.post(e.Mute(True))
+        if settings.panel.mute_pin >= 0:
             self._mailbox.post(e.MuteSwitch(True))
         self._mailbox.post(e.Restored(self.state.kept.volume))
         self._mailbox.post(e.Start())
@@ -113,6 +122,22 @@ class Device:
             if choose_backend(settings.panel) != "none":
                 add("panel", self._panel, lambda: self._again(c.Show))
                 self._performers[c.Show] = self._standing(c.Show, "panel", lambda panel, order: panel.show(order))
+
+    def _add_control(self) -> None:
+        path = self._control_path
+        if path is not None:
+            self._supervisor.add("control", lambda: self._control(path), lambda: None)
+
+    def _control(self, path: Path) -> Worker:
+        from device_agent.control.server import Control, Facts
+
+        facts = Facts(self.post, lambda: self._snapshot, self.status, self._settings.control.captions)
+        self._listener = Control(path, facts, self._supervisor.failed)
+        return self._listener
+
+    def _tell_listeners(self, now: float, event: e.Event, commands: Sequence[c.Command], snapshot: Snapshot) -> None:
+        if self._listener is not None:
+            self._listener.observe(now, event, commands, snapshot)
 
     def _dispatcher(self, observers: Sequence[Observer]) -> Dispatcher:
         conversation = self._flight.conversation()
@@ -301,6 +326,8 @@ class Device:
         self._snapshot = snapshot
         if isinstance(event, e.Volume):
             self.state.change(volume=snapshot.volume)
+        if snapshot.muted_by_person != self.state.kept.muted:
+            self.state.change(muted=snapshot.muted_by_person)
         if snapshot.link in (Link.DOWN, Link.BACKOFF):
             self._offline.set()
 
@@ -313,6 +340,21 @@ class Device:
         self.state.close(Deadline(STATE_S))
         if self._tools is not None:
             self._tools.close(Deadline(TOOLS_S))
+
+    def status(self) -> dict[str, Any]:
+        """What a person, or another program, may know of the device; any thread."""
+        from dataclasses import asdict
+
+        from device_agent.version import __version__
+
+        seen = asdict(self._snapshot)
+        seen["link"], seen["turn"] = self._snapshot.link.value, self._snapshot.turn.value
+        return {
+            "state": self._snapshot.indicator.value,
+            **seen,
+            "version": __version__,
+            "uptime_s": round(time.monotonic() - self._began),
+        }
 
     def _status(self) -> str:
         state = self._snapshot

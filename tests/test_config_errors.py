@@ -68,7 +68,7 @@ def problems_of(file: Path, text: str | bytes) -> list[str]:
         (
             "[zzz]",
             "1: unknown section 'zzz'; allowed: agent, server, activation, wake, gate, audio, sounds, session, panel, "
-            "tools, log",
+            "tools, control, log",
         ),
         ("agent = 'x'", "1: agent is a section with settings such as agent.id"),
         ("agent = {idd = 'x'}", "unknown setting 'agent.idd'; did you mean agent.id?"),
@@ -110,12 +110,12 @@ def problems_of(file: Path, text: str | bytes) -> list[str]:
         (
             "[panel.buttons.red]\npin = 5\npress = 'tool:'",
             "1: panel.buttons.red.press must be one of: talk, end, stop, mute, volume_up, volume_down, language_next, "
-            "restart, shutdown, nothing, say:TEXT, tool:NAME",
+            "restart, shutdown, nothing, say:TEXT, context:TEXT, tool:NAME",
         ),
         (
             "[panel.buttons.red]\npin = 5\nlong = 7",
             "1: panel.buttons.red.long must be one of: talk, end, stop, mute, volume_up, volume_down, language_next, "
-            "restart, shutdown, nothing, say:TEXT, tool:NAME",
+            "restart, shutdown, nothing, say:TEXT, context:TEXT, tool:NAME",
         ),
         (
             "[panel.buttons.red]\npin = 5",

@@ -14,11 +14,11 @@ from device_agent.core.ending import End, Kind
 from device_agent.core.events import ServerSaid, UplinkDropped
 from device_agent.link.outbox import LIMIT, Outbox
 from device_agent.link.uplink import MAX_AGE_S, Uplink
-from device_agent.link.waiting import Wakeup
 from device_agent.protocol.formats import FORMATS, parse
 from device_agent.protocol.messages import ClientToolResult, ContextualUpdate, Initiation, Ping, UserMessage
 from device_agent.runtime.latch import MuteLatch
 from device_agent.runtime.ring import FRAME_BYTES, CaptureRing
+from device_agent.runtime.wakeup import Wakeup
 
 VOICE = b"\x01\x02" * 320
 SILENCE = bytes(FRAME_BYTES)

@@ -11,6 +11,11 @@ from collections.abc import Mapping
 COMMANDS: Mapping[str, str] = {
     "run": "talk with the agent",
     "setup": "ask for the agent and the key, prove them, and try microphone and loudspeaker",
+    "status": "what the device does, and what is wrong",
+    "talk": "open a conversation, end it, or silence the agent",
+    "say": "say something to the agent in writing",
+    "mute": "mute or unmute the microphone",
+    "volume": "show or set the volume",
     "config": "check or show the configuration",
     "demo": "a spoken conversation with a local simulator: no key, no microphone, no Pi",
     "bench": "tools of the bench: a simulator of the service, a level meter, recordings",

@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace) -> int:
+    from device_agent.control.client import socket_path
     from device_agent.device import Device
     from device_agent.flight import directory
     from device_agent.observers import LogObserver, Timeline
@@ -60,6 +61,8 @@ def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace) -> int:
     supervisor = Supervisor(inbox, LineWriter(sys.stdout.fileno()).write, notifier, look_s=look_s)
     observer = Timeline(tell) if args.timeline else LogObserver(settings.log.transcripts)
     state = StateFile.standard(os.environ)
+    control = socket_path(os.environ) if settings.control.socket == "auto" else None
     kept = args.record_wire, args.record_played
-    Device(settings, secrets, supervisor, [observer], *kept, state=state, flight=directory(os.environ))
+    places = {"flight": directory(os.environ), "control": control}
+    Device(settings, secrets, supervisor, [observer], *kept, state=state, **places)
     return supervisor.run()

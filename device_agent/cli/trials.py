@@ -35,7 +35,8 @@ def prove(settings: Settings, secrets: Secrets) -> None:
     from device_agent.link.address import conversation_url
     from device_agent.link.dial import Dialer
     from device_agent.link.endings import end_of
-    from device_agent.link.waiting import Attempt, Wakeup
+    from device_agent.link.waiting import Attempt
+    from device_agent.runtime.wakeup import Wakeup
 
     by_key = replace(settings, server=replace(settings.server, auth="key"))
     wakeup = Wakeup()

@@ -13,7 +13,7 @@ STATES = ("muted", "offline", "connecting", "listening", "thinking", "speaking",
 ACTIONS = (
     "talk", "end", "stop", "mute", "volume_up", "volume_down", "language_next", "restart", "shutdown", "nothing",
 )  # fmt: skip
-WITH_TEXT = ("say:", "tool:")
+WITH_TEXT = ("say:", "context:", "tool:")
 PINS = range(28)
 """What the 40-pin header has (BCM numbers)."""
 SIMPLE = "button"
@@ -104,7 +104,7 @@ def _actions(place: str, inner: Any, own: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(action, (list, tuple)):
             yield f"{place}.{gesture} must be one action, not several"
         elif not is_action(action):
-            yield f"{place}.{gesture} must be one of: {', '.join(ACTIONS)}, say:TEXT, tool:NAME"
+            yield f"{place}.{gesture} must be one of: {', '.join(ACTIONS)}, say:TEXT, context:TEXT, tool:NAME"
 
 
 def is_action(action: Any) -> bool:

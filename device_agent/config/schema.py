@@ -223,7 +223,7 @@ class Panel:
         {},
         "More buttons, a table each: [panel.buttons.red] with pin, active (low, to ground, or high) and an action for "
         "any of the gestures press, double, triple, long (1 s), very_long (5 s) and hold: talk, end, stop, mute, "
-        "volume_up, volume_down, language_next, restart, shutdown, nothing, say:TEXT, tool:NAME. In "
+        "volume_up, volume_down, language_next, restart, shutdown, nothing, say:TEXT, context:TEXT, tool:NAME. In "
         "[panel.buttons.red.when.speaking] a gesture may do something else.",
     )
     led_pin: int = _opt(-1, "LED to ground through a resistor.", range=(-1, 27))
@@ -249,6 +249,18 @@ class Tools:
 
 
 @record
+class Control:
+    """The socket by which other programs on this machine ask and order: `device-agent status`, a screen, a script."""
+
+    socket: str = _opt(
+        "auto",
+        "auto: control.sock in the service's runtime directory, or in the user's; off: none.",
+        choices=("auto", "off"),
+    )
+    captions: bool = _opt(False, "Whether programs that listen there get what is said.")
+
+
+@record
 class Log:
     """What is written to the log."""
 
@@ -270,4 +282,5 @@ class Settings:
     session: Session = field(default_factory=Session)
     panel: Panel = field(default_factory=Panel)
     tools: Tools = field(default_factory=Tools)
+    control: Control = field(default_factory=Control)
     log: Log = field(default_factory=Log)

@@ -124,7 +124,7 @@ class Actions:
             self._volume.wish(e.Volume(VOLUMES[action]))
             self._sounds.turned()
         elif text:
-            self._say(text) if kind == "say" else self._run(text)
+            {"say": self._say, "context": self._connection.inform}.get(kind, self._run)(text)
         else:
             done = SIMPLE.get(action)
             if done is not None:

@@ -103,6 +103,11 @@ class Connection:
         if self._state.link is Link.READY:
             self._say()
 
+    def inform(self, text: str) -> None:
+        """Tell the agent a fact in passing; without a conversation there is nobody to tell."""
+        if self._state.link is Link.READY:
+            self._state.orders.append(c.Send(self._state.conn, m.ContextualUpdate(text)))
+
     def close(self, reason: str) -> None:
         """End the conversation from here."""
         if self._state.link_signal("close") and self._state.link is Link.CLOSING:

@@ -23,6 +23,8 @@ class Snapshot:
     link: Link = Link.DOWN
     turn: Turn = Turn.IDLE
     muted: bool = False
+    muted_by_person: bool = False
+    """By button or socket, not by the switch: this outlives a restart."""
     queued: bool = False
     fault: str = ""
     microphone: str = ""

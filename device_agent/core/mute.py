@@ -28,7 +28,7 @@ class Mute:
 
     def _apply(self) -> None:
         muted = self._switch or self._wish
-        self._state.change(muted=muted)
+        self._state.change(muted=muted, muted_by_person=self._wish)
         self._state.orders.append(c.SetMute(muted))
         if muted:
             self._state.orders.append(c.WipeCapture())

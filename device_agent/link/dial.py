@@ -16,8 +16,9 @@ from urllib.parse import SplitResult
 
 from device_agent.errors import ConfigError
 from device_agent.link.conduit import Conduit
-from device_agent.link.waiting import Attempt, Wakeup
+from device_agent.link.waiting import Attempt
 from device_agent.runtime.deadline import Deadline
+from device_agent.runtime.wakeup import Wakeup
 
 Address = tuple[int, str, int]
 """Family, numeric address, port."""

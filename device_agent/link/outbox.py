@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from device_agent.core.commands import Send, SendFrames, SendSilence
-from device_agent.link.waiting import Wakeup
 from device_agent.protocol.messages import ClientMessage, ClientToolResult
+from device_agent.runtime.wakeup import Wakeup
 
 LIMIT = 1024
 

@@ -18,11 +18,11 @@ from device_agent.link.network import Network
 from device_agent.link.outbox import Outbox
 from device_agent.link.probe import Probe
 from device_agent.link.uplink import Uplink
-from device_agent.link.waiting import Wakeup
 from device_agent.link.wire import Close, Skip, Wire
 from device_agent.protocol.codec import encode
 from device_agent.protocol.messages import ClientMessage
 from device_agent.runtime.deadline import Clock, Deadline
+from device_agent.runtime.wakeup import Wakeup
 
 TURN_S = 0.25
 GOODBYE_S = 0.1

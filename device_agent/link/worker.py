@@ -22,11 +22,12 @@ from device_agent.link.outbox import Outbox
 from device_agent.link.record import Recorder
 from device_agent.link.session import Session
 from device_agent.link.uplink import Uplink
-from device_agent.link.waiting import Attempt, Wakeup
+from device_agent.link.waiting import Attempt
 from device_agent.link.wire import Wire
 from device_agent.runtime.deadline import Clock
 from device_agent.runtime.latch import MuteLatch
 from device_agent.runtime.ring import CaptureRing, PlaybackRing
+from device_agent.runtime.wakeup import Wakeup
 from device_agent.runtime.worker import Worker
 
 CONNECT_S = 10.0
