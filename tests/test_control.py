@@ -6,6 +6,8 @@ import json
 import os
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -342,3 +344,13 @@ def test_where_the_socket_lies(tmp_path: Path) -> None:
     place.touch()
     assert find(own) == place
     assert socket_path({}) is None
+
+
+def test_the_example_for_node_exporter(start: Callable[..., Desk], tmp_path: Path) -> None:
+    """It prints metrics of a running device, and `device_agent_up 0` without one."""
+    desk = start()
+    script = Path(__file__).parent.parent / "examples" / "monitoring" / "node_exporter.py"
+    for place, expected in ((desk.path.parent, "device_agent_up 1\ndevice_agent_volume 100"), (tmp_path, "_up 0\n")):
+        environ = {**os.environ, "RUNTIME_DIRECTORY": str(place)}
+        done = subprocess.run((sys.executable, script), env=environ, capture_output=True, text=True, check=True)
+        assert expected in done.stdout

@@ -63,6 +63,6 @@ def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace) -> int:
     state = StateFile.standard(os.environ)
     control = socket_path(os.environ) if settings.control.socket == "auto" else None
     kept = args.record_wire, args.record_played
-    places = {"flight": directory(os.environ), "control": control}
-    Device(settings, secrets, supervisor, [observer], *kept, state=state, **places)
+    flight = directory(os.environ)
+    Device(settings, secrets, supervisor, [observer], *kept, state=state, flight=flight, control=control)
     return supervisor.run()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """For node-exporter's textfile collector; from a timer, every minute, as a member of the group device-agent:
 
-    python3 node_exporter.py > /var/lib/prometheus/node-exporter/device_agent.prom
+python3 node_exporter.py > /var/lib/prometheus/node-exporter/device_agent.prom
 """
 
 from device_agent.control.client import Client
