@@ -170,8 +170,7 @@ class Device:
 
     def _playback(self, devices: Any) -> Worker:
         from device_agent.audio.clips import Shelf
-        from device_agent.audio.hardware_volume import SOFTWARE
-        from device_agent.audio.mixer import Mixer
+        from device_agent.audio.mixer import SOFTWARE, Mixer
         from device_agent.audio.playback import Playback
 
         post, failed = self._mailbox.post, self._supervisor.failed

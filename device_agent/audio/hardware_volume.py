@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-SOFTWARE = "software"
 AMIXER = "amixer"
 PATIENCE_S = 5.0
 

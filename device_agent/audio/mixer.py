@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from device_agent.audio.clips import ClipPlayer, Shelf
 from device_agent.audio.gain import Gain, curve
-from device_agent.audio.hardware_volume import HardwareVolume
 from device_agent.core.commands import PlayClip
 from device_agent.runtime.deadline import Clock
+
+if TYPE_CHECKING:
+    from device_agent.audio.hardware_volume import HardwareVolume
+
+SOFTWARE = "software"
 
 
 class Mixer:
@@ -47,6 +52,8 @@ class Mixer:
 
     def use_card(self, mixer: str) -> None:
         """Let a control of the sound card make the volume, and software where that fails. Before the first stream."""
+        from device_agent.audio.hardware_volume import HardwareVolume
+
         self._hardware = HardwareVolume(mixer, self._card_works)
 
     def _card_works(self, works: bool) -> None:
