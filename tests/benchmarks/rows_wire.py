@@ -6,11 +6,12 @@ from array import array
 from time import monotonic
 
 from device_agent.bench.visitor import speech
+from device_agent.simulator.voice import flite
 
 from .bed import Bed, Client, Session
 from .measure import Measured, ms
 from .server import BenchError
-from .signals import CARD_RATE, WIRE_RATE, find, likeness, noise, resampled, samples
+from .signals import CARD_RATE, WIRE_RATE, find, first_audible, likeness, noise, resampled, samples
 
 BLOCK = WIRE_RATE // 10
 MALFORMED = (
@@ -18,6 +19,7 @@ MALFORMED = (
     "second-metadata", "big-text",
 )  # fmt: skip
 OLD_S = 0.5
+REPLY = "All right."
 
 
 def start(bed: Bed, client: Client) -> Measured:
@@ -140,10 +142,14 @@ def leave(bed: Bed, client: Client) -> Measured:
 
 
 def turn(bed: Bed, client: Client) -> Measured:
-    """From the visitor's last sound at the microphone to the reply's first at the loudspeaker, four times."""
+    """From the visitor's last sound at the microphone to the reply's first at the loudspeaker, four times.
+
+    The silence with which the synthetic voice begins (0.2 s) belongs to neither client and is left out.
+    """
     taken: list[float | None] = []
     question = samples(speech("What time is it?"))
-    with bed.session(client) as session:
+    silence_s = (first_audible(samples(flite(REPLY))) or 0) / WIRE_RATE
+    with bed.session(client, script=(REPLY,)) as session:
         session.settled()
         for _ in range(4):
             began = monotonic()
@@ -152,7 +158,7 @@ def turn(bed: Bed, client: Client) -> Measured:
             replied = session.audible(sent - 0.02)
             room = session.room.samples(since=began, until=sent)
             stopped = began + max(i for i, value in enumerate(room) if abs(value) > 300) / CARD_RATE
-            taken.append(ms(replied - stopped))
+            taken.append(ms(replied - stopped - silence_s))
             session.pause(2.5)
     return {"reply": taken}
 

@@ -75,7 +75,8 @@ ROWS = (
         Line("server's first audio event → audible, from idle", "≤ 45 ms", medians("onset", unit="ms")),
     )),
     Row("turn", wire.turn, 1, (
-        Line("user stops → reply audible (the server's own 600 ms included)", "≤ 690 ms", medians("reply", unit="ms")),
+        Line("user stops → reply audible (with the server's own 600 ms, without the silence that its voice begins with)",
+             "≤ 690 ms", medians("reply", unit="ms")),
     )),
     Row("formats", sound.formats, 1, (Line("agent audio formats played right, of 7", "7", count(7)),)),
     Row("connecting", wire.connecting, 2, (
