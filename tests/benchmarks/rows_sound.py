@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ FORMATS = ("pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "pcm_
 EVENTS_MS = (100, 250, 1000, 4000, 60_000)
 WINDOW_S = 12.0
 CORE = 0
+STILL_S = 0.2
 BUTTON = ("activation.modes=toggle", "panel.backend=mock", "panel.button_pin=17")
 
 
@@ -28,6 +30,20 @@ def interruption(bed: Bed, client: Client) -> Measured:
         for length in EVENTS_MS:
             repeats = 3 if length < 4000 else 1
             found[f"{length / 1000:g} s"] = [_cut(session, length, 0.6 + 0.37 * n) for n in range(repeats)]
+    return found
+
+
+def interruption_after_underrun(bed: Bed, client: Client) -> Measured:
+    """The same, just after the client stood still and its card ran dry: it may keep more in the card from then on."""
+    found: Measured = {"1 s": []}
+    with bed.session(client, "--pace", "at-once") as session:
+        session.settled()
+        for n in range(3):
+            session.process.popen.send_signal(signal.SIGSTOP)
+            session.pause(STILL_S)
+            session.process.popen.send_signal(signal.SIGCONT)
+            session.pause(0.5)
+            found["1 s"].append(_cut(session, 1000, 0.6 + 0.37 * n))
     return found
 
 

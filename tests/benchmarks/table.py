@@ -71,11 +71,15 @@ ROWS = (
         Line("interruption event → loudspeaker silent, agent audio in events of 0.1 / 0.25 / 1 / 4 / 60 s",
              "≤ 50 ms each", medians(*EVENTS, unit="ms")),
     )),
+    Row("interruption_after_underrun", sound.interruption_after_underrun, 1, (
+        Line("… in events of 1 s, just after the client stood still for 0.2 s and its card ran dry", "≤ 80 ms",
+             medians("1 s", unit="ms")),
+    )),
     Row("onset", sound.onset, 1, (
         Line("server's first audio event → audible, from idle", "≤ 45 ms", medians("onset", unit="ms")),
     )),
     Row("turn", wire.turn, 1, (
-        Line("user stops → reply audible (with the server's own 600 ms, without the silence that its voice begins with)",
+        Line("user stops → reply audible (with the server's own 600 ms, without its voice's leading silence)",
              "≤ 690 ms", medians("reply", unit="ms")),
     )),
     Row("formats", sound.formats, 1, (Line("agent audio formats played right, of 7", "7", count(7)),)),
