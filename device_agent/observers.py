@@ -16,6 +16,7 @@ log = logging.getLogger("device_agent")
 
 
 FIELDS = tuple(field.name for field in fields(Snapshot))
+WRONG = ("fault", "advice", "microphone", "loudspeaker", "unheard_s")
 
 
 class LogObserver:
@@ -41,7 +42,7 @@ class LogObserver:
         for name in FIELDS:
             before, after = getattr(self._last, name), getattr(new, name)
             if before != after:
-                level = logging.WARNING if name in ("fault", "microphone", "loudspeaker") and after else logging.INFO
+                level = logging.WARNING if name in WRONG and after else logging.INFO
                 log.log(level, "state.%s from=%s to=%s", name, _plain(before), _plain(after))
 
     def _words(self, text: str) -> str:
@@ -124,7 +125,7 @@ class Timeline:
         self._start: float | None = None
         self._connect_at = self._quiet_at = self._interrupted_at = self._speech_at = 0.0
         self._peak = -100.0
-        self._turn = Snapshot().turn
+        self._last = Snapshot()
 
     def __call__(self, now: float, event: e.Event, commands: Sequence[c.Command], snapshot: Snapshot) -> None:
         if self._start is None:
@@ -142,6 +143,17 @@ class Timeline:
         text = self._describe(now, event)
         if text:
             self._line(now, text)
+        if snapshot is not self._last:
+            self._changes(now, snapshot)
+            self._last = snapshot
+
+    def _changes(self, now: float, new: Snapshot) -> None:
+        for name in ("fault", "advice"):
+            text = getattr(new, name)
+            if text and text != getattr(self._last, name):
+                self._line(now, f"{name:13} {text}")
+        if new.unheard_s > self._last.unheard_s:
+            self._line(now, f"unheard       {new.unheard_s} s of what was said while connecting: it took too long")
 
     def _frame(self, frame: e.Frame) -> None:
         if frame.speech:

@@ -456,3 +456,13 @@ def test_chance_replays() -> None:
     recorder.handle(e.Tick(), at)
     again = [command for *_, commands in replay(Settings(), lines) for command in commands]
     assert [command for command in again if isinstance(command, c.Connect)] == [c.Connect(1), c.Connect(2)]
+
+
+def test_words_that_could_not_be_kept_are_told() -> None:
+    """Beyond 8 s of speech while connecting the oldest is lost: the snapshot says how much, in seconds begun."""
+    stage = Stage(configured([("audio.echo", "off")]))
+    stage.do("start")
+    stage.do("speech 8 s")
+    assert stage.core.snapshot.unheard_s == 0
+    stage.do("speech 1040 ms")
+    assert stage.core.snapshot.unheard_s == 2

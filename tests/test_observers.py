@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -110,6 +111,20 @@ def test_the_timeline_measures_an_interruption() -> None:
         (6.0, e.PlaybackIdle(6.0), []),
     )
     assert lines == ["  0.000 s  interruption", "  0.040 s  silent        40 ms after the interruption"]
+
+
+def test_the_timeline_tells_what_is_wrong() -> None:
+    """Each fault once, with its remedy; speech that could not be kept, once a second."""
+    lines: list[str] = []
+    timeline = Timeline(lines.append)
+    wrong = Snapshot(advice="the clock is wrong: waiting for the time service")
+    for now, state in ((0.0, wrong), (0.1, replace(wrong, link=Link.BACKOFF)), (0.2, replace(wrong, unheard_s=1))):
+        timeline(now, e.Tick(), (), state)
+    timeline(0.3, e.Tick(), (), Snapshot(unheard_s=1))
+    assert lines == [
+        "  0.000 s  advice        the clock is wrong: waiting for the time service",
+        "  0.200 s  unheard       1 s of what was said while connecting: it took too long",
+    ]
 
 
 def test_the_timeline_shows_tools_and_light() -> None:

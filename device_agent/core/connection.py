@@ -129,7 +129,7 @@ class Connection:
     def metadata(self, _: m.Metadata) -> None:
         """The conversation begins."""
         if self._state.link_signal("metadata"):
-            self._state.change(fault="")
+            self._state.change(fault="", advice="")
             self._state.after("good", GOOD_CONVERSATION_S)
             self._state.turn_signal("ready")
             self._state.watch_idle()
@@ -163,7 +163,8 @@ class Connection:
             state.link_signal("ended")
             self._over(flush=event.end.kind is Kind.LOCAL)
             return
-        state.change(fault=verdict.advice if verdict.fatal or verdict.group == "security" else "")
+        wrong = verdict.fatal or verdict.group == "security"
+        state.change(fault=verdict.advice if wrong else "", advice="" if wrong else verdict.advice)
         delay = self.retry.delay(verdict, event.end.retry_after, self._user_waits, self._opened, state.now)
         again = self._activation.always_on or (self._user_waits and not verdict.fatal)
         self._lost(delay if again else None)
@@ -215,6 +216,7 @@ class Connection:
         self._state.cancel("retry", "idle")
         self._text = ""
         self.recap.over()
+        self._state.change(advice="")
         self._activation.over()
         self._microphone.disconnect()
         self._disconnect(flush)

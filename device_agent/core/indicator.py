@@ -27,6 +27,8 @@ class Snapshot:
     """By button or socket, not by the switch: this outlives a restart."""
     queued: bool = False
     fault: str = ""
+    advice: str = ""
+    """Why it waits for something that mends itself."""
     microphone: str = ""
     loudspeaker: str = ""
     microphone_card: str = ""
@@ -38,6 +40,8 @@ class Snapshot:
     loudspeaker_check: str = ""
     """What the self check has found."""
     language: str = ""
+    unheard_s: int = 0
+    """So much of what was said while connecting made room for what was said later, since the start, rounded up."""
     echo: str = ""
     """How the agent is kept from hearing itself, and how well, for a person."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from device_agent.config.schema import Settings
 from device_agent.core.activation import Activation
 from device_agent.core.events import Frame
@@ -99,6 +101,9 @@ class Microphone:
         if heard:
             self._fresh = frame.seq + 1
         self._uplink.add(frame.seq if heard else None, live=self._may_send)
+        unheard_s = ceil(self._uplink.dropped * FRAME_S)
+        if unheard_s > self._state.snapshot.unheard_s:
+            self._state.change(unheard_s=unheard_s)
         self.release()
 
     def release(self) -> None:

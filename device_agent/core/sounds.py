@@ -73,6 +73,7 @@ RULES = (
     Rule(lambda x: x.before.muted and not x.after.muted, "unmuted", hand=True),
     Rule(lambda x: x.pressed and x.after.muted, "muted", "muted", hand=True),
     Rule(lambda x: x.pressed and bool(x.after.microphone), "no-microphone", "no-microphone", hand=True),
+    Rule(lambda x: bool(x.after.advice) and x.link(*TRYING), "no-network", "cause"),
     Rule(lambda x: x.after.link is Link.BACKOFF and x.link(*TRYING), "no-network", "no-network"),
     Rule(lambda x: x.after.link is Link.BACKOFF and x.link(Link.READY), "no-network"),
     Rule(lambda x: x.pressed and Link.BACKOFF in (x.before.link, x.after.link), "no-network", hand=True),
