@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from device_agent.__main__ import main
 from device_agent.bench.meter import BAR_CELLS, Meter, draw
 from device_agent.bench.record import Side
 from device_agent.config.schema import Settings
 from device_agent.core import events as e
 from device_agent.runtime.ring import FRAME_BYTES
+
+
+def test_the_bench_offers_all_its_tools(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each tool explains itself; a nonsensical length is refused (exit code 64)."""
+    for tool in ("simulate", "cards", "replay", "meter", "record"):
+        with pytest.raises(SystemExit) as ended:
+            main(["bench", tool, "--help"])
+        assert ended.value.code == 0
+    assert main(["bench", "meter", "--seconds", "-3"]) == 64
+    assert "above 0" in capsys.readouterr().err
 
 
 def frames(count: int, level: float, speech: bool = False, first: int = 0, begin: float = 0.0) -> list[e.Frame]:

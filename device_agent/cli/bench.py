@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 
+from device_agent.cli.options import add_settings_arguments, load_settings, settings_paths
+from device_agent.config.secrets import read_secrets
 from device_agent.simulator import options
 
 
@@ -21,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the sound cards, and what to write for each in audio.input and audio.output",
         description="Lists the sound cards with a match that stays right when they are renumbered.",
     )
+
     replay = tools.add_parser(
         "replay",
         help="what the flight recorder saw, once more",
@@ -28,10 +34,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     replay.add_argument("file", type=Path, metavar="FILE", help="flight-….jsonl from the runtime directory")
     replay.add_argument("--events", action="store_true", help="show every fact, not only what changed")
+    meter = tools.add_parser(
+        "meter",
+        help="what the microphone hears, live: level, noise floor, gate, echo, lost samples",
+        description="Shows what the device hears, without any network; plain lines where the output is no terminal.",
+    )
+    add_settings_arguments(meter)
+    meter.add_argument("--seconds", type=_seconds, default=0.0, help="end after so long (default: at Ctrl-C)")
+    record = tools.add_parser(
+        "record",
+        help="both sides of a conversation in two WAV files",
+        description="Talks as `device-agent run` does, and keeps both sides on this machine. It says so, and sounds.",
+    )
+    add_settings_arguments(record)
+    record.add_argument("--seconds", type=_seconds, required=True, help="for how long")
+    record.add_argument("--output", type=Path, default=Path(), metavar="DIRECTORY", help="where (default: here)")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError("must be above 0, and 3600 at most")
+    return value
+
+
+def _meter(args: argparse.Namespace) -> int:
+    from device_agent.bench import meter
+
+    def write(text: str) -> None:
+        print(text, end="", flush=True)
+
+    with suppress(KeyboardInterrupt):
+        meter.run(load_settings(args).settings, args.seconds, write, sys.stdout.isatty())
+    return 0
+
+
+def _record(args: argparse.Namespace) -> int:
+    from device_agent.bench import record
+    from device_agent.link.address import check_access
+
+    settings = load_settings(args).settings
+    secrets = read_secrets(settings, settings_paths(args), os.environ)
+    check_access(settings, secrets)
+    return record.run(settings, secrets, args.seconds, args.output, lambda text: print(text, flush=True))
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the chosen tool; returns the exit code."""
+    if args.bench in ("meter", "record"):
+        return _meter(args) if args.bench == "meter" else _record(args)
     if args.bench == "cards":
         from device_agent.bench import cards
 
