@@ -29,7 +29,8 @@ from device_agent.runtime.mailbox import Mailbox
 from device_agent.runtime.ring import CaptureRing, PlaybackRing
 from device_agent.runtime.worker import Worker
 from device_agent.supervisor import EXIT_AGAIN, Supervisor
-from device_agent.system.state_file import StateFile
+from device_agent.system.state_file import StateFile, Usage
+from device_agent.system.wall_clock import WallClock
 
 if TYPE_CHECKING:
     from device_agent.audio.tape import Tape
@@ -99,7 +100,10 @@ class Device:
             self._mailbox.post(e.Mute(True))
         if settings.panel.mute_pin >= 0:
             self._mailbox.post(e.MuteSwitch(True))
-        self._mailbox.post(e.Restored(self.state.kept.volume))
+        used = self.state.kept.usage
+        self._mailbox.post(e.Restored(self.state.kept.volume, used.day, used.day_s, used.month, used.month_s))
+        supervisor.look = WallClock(self._mailbox.post).look
+        supervisor.look()  # before the start: it may be outside the opening hours
         self._mailbox.post(e.Start())
 
     def _add_workers(self, observers: Sequence[Observer]) -> None:
@@ -237,6 +241,7 @@ class Device:
             c.SetMute: self._mute,
             c.Show: lambda _: None,
             c.RunTool: self._run_tool,
+            c.KeepUsage: lambda used: self.state.change(usage=Usage(used.day, used.day_s, used.month, used.month_s)),
             c.Restart: lambda _: self._supervisor.leave(EXIT_AGAIN),
             c.PowerOff: lambda _: _power_off(),
         }

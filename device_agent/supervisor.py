@@ -147,6 +147,8 @@ class Supervisor:
         self.status: Callable[[], str] = lambda: ""
         self.healthy: Callable[[], bool] = lambda: True
         self.on_fault: Callable[[str, bool], object] = lambda reason, asked: None
+        self.look: Callable[[], None] = lambda: None
+        """Called with each look at the heartbeats: what else must be seen by the clock."""
 
     def add(self, name: str, make: Callable[[], Worker], restore: Callable[[], None] = lambda: None) -> None:
         """A worker that `make` builds, now and again when it must be replaced. Started in this order."""
@@ -277,6 +279,7 @@ class Supervisor:
         helped = [self._escalate(name, now) for name in self._posts if self.worker(name).overdue(now)]
         if all(helped) and self.healthy():
             self._notifier.watchdog()
+        self.look()
         status = self.status()
         if status != self._said:
             self._said = status

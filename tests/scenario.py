@@ -3,6 +3,7 @@
     # The first comment is the specification sentence and the test's name.
     given activation.modes = push-to-talk     a setting; `draws` are the numbers that chance gives
     hide audio                                leave the microphone's audio out of the orders
+    show usage                                and the minutes that are kept in
     0.000 press                               at 0.000 s this happens …
           -> connect 1                        … and this is ordered at once
     12.5  -> light idle                       ordered later by itself, before the next thing happens
@@ -91,6 +92,8 @@ def describe(command: c.Command) -> str:
             return f"light {indicator.value}"
         case c.RunTool(_, call, name, _):
             return f"run {name} {call}"
+        case c.KeepUsage(day, day_s, month, month_s):
+            return f"keep {day_s:.0f} s of {day or '?'} and {month_s:.0f} s of {month or '?'}"
         case c.Restart():
             return "restart"
         case c.PowerOff():
@@ -257,6 +260,13 @@ class Stage:
     def on_chirp(self, result: str) -> None:
         self.give(e.ChirpSearched(result == "heard", result == "silence"))
 
+    def on_used(self, seconds: str, _on: str, day: str, month_s: str = "") -> None:
+        self.give(e.Restored(None, day, float(seconds), day[:7], float(month_s or seconds)))
+
+    def on_clock(self, local: str, *words: str) -> None:
+        """It is so late; `unsynchronised`: nobody vouches for it; `summer`: an hour further from UTC."""
+        self.give(e.Calendar(local, 7200 if "summer" in words else 3600, "unsynchronised" not in words))
+
     def on_clip_ended(self, number: str) -> None:
         self.give(e.ClipEnded(int(number)))
 
@@ -377,6 +387,7 @@ class Scenario:
     changes: list[tuple[str, str]]
     draws: list[float]
     audio: bool
+    usage: bool
     blocks: list[Block]
 
     def run(self) -> list[list[str]]:
@@ -397,13 +408,15 @@ class Scenario:
     def _lines(self, at: float, done: list[tuple[float, c.Command]]) -> Iterator[str]:
         if not self.audio:
             done = [item for item in done if not isinstance(item[1], c.SendFrames | c.SendSilence)]
+        if not self.usage:
+            done = [item for item in done if not isinstance(item[1], c.KeepUsage)]
         for t, text in collate(done):
             yield f"{'' if abs(t - at) < 1e-9 else f'{t:.3f}':9} -> {text}"
 
 
 def parse(text: str) -> Scenario:
     """Read a scenario file."""
-    title, head, changes, draws, audio, blocks = "", [], [], [0.5], True, list[Block]()
+    title, head, changes, draws, audio, usage, blocks = "", [], [], [0.5], True, False, list[Block]()
     for line in text.splitlines():
         stripped = line.strip()
         if ORDER.match(line):
@@ -423,7 +436,8 @@ def parse(text: str) -> Scenario:
                 else:
                     changes.append((key, value))
             audio = audio and stripped != "hide audio"
-    return Scenario(title, head, changes, draws, audio, blocks)
+            usage = usage or stripped == "show usage"
+    return Scenario(title, head, changes, draws, audio, usage, blocks)
 
 
 def rewrite(path: Path) -> None:

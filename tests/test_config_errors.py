@@ -180,6 +180,20 @@ def problems_of(file: Path, text: str | bytes) -> list[str]:
             "[panel.buttons.red]\npin = 5\npress = 'language_next'",
             "1: panel.buttons.red changes the language, and agent.languages does not name two",
         ),
+        (
+            "[session]\ndaily_minutes = 0",
+            "2: session.daily_minutes is 0, which never opens a conversation: write 1440 for the whole day",
+        ),
+        (
+            "[session]\nhours = ['08:00-08:00']",
+            """2: session.hours: '08:00-08:00' is never open: write "00:00-24:00" for the whole day""",
+        ),
+        ("[session]\nhours = ['always']", """2: session.hours: 'always' is not like "Mon-Fri 08:00-18:00\""""),
+        ("[session]\nhours = ['25:00-26:00']", "2: session.hours: '25:00-26:00': there is no 25:00"),
+        (
+            "[session]\nhours = ['Mo-Fr 08:00-18:00']",
+            "2: session.hours: 'Mo-Fr 08:00-18:00': days are Mon, Tue, Wed, Thu, Fri, Sat, Sun",
+        ),
         ("[activation]\nmodes = []", "2: activation.modes is empty: name at least one, e.g. always-on"),
         (
             "[activation]\nmodes = ['push-to-talk']",

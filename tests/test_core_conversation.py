@@ -48,6 +48,15 @@ FACTS = st.one_of(
     st.tuples(st.just(e.Frame), st.booleans(), st.floats(0, 0.2)),
     st.tuples(st.just(e.Edge), st.booleans(), st.floats(0, 0.2)),
     st.tuples(st.just(e.MuteSwitch), st.booleans()),
+    st.tuples(st.just(e.Presence), st.booleans()),
+    st.tuples(st.just(e.WakeWord), st.just("computer"), st.integers(-1, 60)),
+    st.tuples(st.just(e.Remote), st.sampled_from(["talk", "end", "stop", "mute", "say:Hello", "language_next"])),
+    st.tuples(
+        st.just(e.Calendar),
+        st.sampled_from(["2026-11-27T12:00:00", "2026-11-28T20:00:00"]),
+        st.just(3600),
+        st.booleans(),
+    ),
     st.tuples(st.just(e.DeviceUp), st.sampled_from(["microphone", "loudspeaker"])),
     st.tuples(st.just(e.Echo), st.sampled_from(["off", "external", "aec", "speex", "half-duplex"])),
     st.tuples(st.just(e.DeviceDown), st.sampled_from(["microphone", "loudspeaker"])),
@@ -68,21 +77,35 @@ WALKS = st.tuples(st.sampled_from([[], HAPPY]), st.lists(st.tuples(PAUSES, FACTS
     lambda t: t[0] + t[1]
 )
 MODES = st.sampled_from(
-    [("always-on",), ("toggle",), ("push-to-talk",), ("push-to-talk", "toggle"), ("toggle", "always-on")]
+    [
+        ("always-on",),
+        ("toggle",),
+        ("push-to-talk",),
+        ("push-to-talk", "toggle"),
+        ("toggle", "always-on"),
+        ("voice", "one-shot"),
+        ("wake-word", "presence"),
+        ("remote",),
+    ]
 )
 SETTINGS = st.builds(
-    lambda modes, echo, uplink, speech: configured(
+    lambda modes, echo, uplink, speech, hours: configured(
         [
             ("activation.modes", ", ".join(modes)),
             ("audio.echo", echo),
             ("gate.uplink", uplink),
             ("sounds.speech", speech),
+            ("session.hours", hours),
+            ("session.daily_minutes", "1"),
+            ("session.max_s", "60"),
+            ("agent.languages", "{en = {}, de = {}}"),
         ]
     ),
     MODES,
     st.sampled_from(["auto", "half-duplex", "off"]),
     st.sampled_from(["open", "silence"]),
     st.sampled_from(["true", "false"]),
+    st.sampled_from(["00:00-24:00", "08:00-18:00"]),
 )
 
 

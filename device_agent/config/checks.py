@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from device_agent.config.buttons import SIMPLE, buttons, has_action, problems
 from device_agent.config.cards import parse
 from device_agent.config.endpoints import address_problem
+from device_agent.config.hours import parse as parse_hours
 from device_agent.config.schema import Panel, Settings
 
 FRAME_MS = 20
@@ -22,6 +23,7 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _panel(settings)
     yield from _activation(settings)
     yield from _languages(settings)
+    yield from _session(settings)
     yield from _volume(settings)
 
 
@@ -77,6 +79,20 @@ def _volume(settings: Settings) -> Iterator[Contradiction]:
             ("audio.volume", "audio.volume_max"),
             f"audio.volume ({audio.volume}) exceeds audio.volume_max ({audio.volume_max}): make one of them fit",
         )
+
+
+def _session(settings: Settings) -> Iterator[Contradiction]:
+    session = settings.session
+    if session.daily_minutes == 0:
+        yield (
+            ("session.daily_minutes",),
+            "session.daily_minutes is 0, which never opens a conversation: write 1440 for the whole day",
+        )
+    for hours in session.hours:
+        try:
+            parse_hours([hours])
+        except ValueError as error:
+            yield ("session.hours",), f"session.hours: {error}"
 
 
 def _panel(settings: Settings) -> Iterator[Contradiction]:

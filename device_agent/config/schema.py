@@ -206,6 +206,22 @@ class Session:
     idle_close_s: float = _opt(
         60.0, "Close after this long without speech from either side; 0 never closes.", range=(0, 86400)
     )
+    max_s: float = _opt(
+        0.0,
+        "A conversation that has lasted so long ends at the next boundary of a turn, and a fresh one begins if "
+        "somebody is there; 0 leaves it to the agent's own limit (10 minutes unless you change it there).",
+        range=(0, 86400),
+    )
+    daily_minutes: float = _opt(1440.0, "Connected at most so many minutes a day.", range=(0, 1440))
+    connects_per_hour: int = _opt(120, "At most so many conversations an hour; 0 allows any number.", range=(0, 100000))
+    hours: tuple[str, ...] = _opt(
+        (),
+        'Opening hours, local time, e.g. ["Mon-Fri 08:00-18:00", "Sat,Sun 10:00-14:00"]; always-on opens with them. '
+        "Empty: always.",
+    )
+    without_clock: str = _opt(
+        "open", "What the opening hours are while no time service vouches for the clock.", choices=("open", "closed")
+    )
 
 
 @record

@@ -138,13 +138,10 @@ class Actions:
 
     def _next_language(self) -> None:
         """Another language needs another conversation."""
-        was_open, hands_free = self._connection.is_open, self._activation.hands_free
         if not self._languages.next():
             return
-        if was_open:
-            self._connection.close("language")
-            self._connection.open()
-            self._activation.hands_free = hands_free
+        if self._connection.is_open:
+            self._connection.again("language")
 
     def _say(self, text: str) -> None:
         """The user says it, by way of the device."""

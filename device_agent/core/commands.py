@@ -179,6 +179,16 @@ class RunTool:
 
 
 @record
+class KeepUsage:
+    """Keep over a restart: seconds connected on `day` (YYYY-MM-DD) and in `month` (YYYY-MM), empty while unknown."""
+
+    day: str
+    day_s: float
+    month: str
+    month_s: float
+
+
+@record
 class Restart:
     """End the process in order, to be started again."""
 
@@ -191,4 +201,5 @@ class PowerOff:
 Command = (
     Connect | Disconnect | Send | SendFrames | SendSilence | UseMicrophone | UseLoudspeaker | WipeCapture | Play
     | Discard | Flush | Duck | SetVolume | PlayClip | FindChirp | SetMute | Show | RunTool | Restart | PowerOff
+    | KeepUsage
 )  # fmt: skip

@@ -24,6 +24,7 @@ from device_agent.core.state import OF_A_CONNECTION, State
 from device_agent.core.tables import Link
 from device_agent.protocol import messages as m
 
+RENEWED = "renewed"
 CLOSING_S = 2.0
 PRESS_WAKES_S = 2.0  # a press may cut a wait short, this often at most
 SPEECH_WAKES_S = 10.0
@@ -68,7 +69,9 @@ class Connection:
     def open(self) -> None:
         """Begin a connection, if the link's state allows it."""
         state = self._state
-        if self.stopped or not state.link_signal("open"):
+        if state.snapshot.closed and state.link is Link.BACKOFF:
+            self.close("closed")
+        if self.stopped or state.snapshot.closed or not state.link_signal("open"):
             return
         state.cancel("retry", "closing")
         state.conn += 1
@@ -86,6 +89,22 @@ class Connection:
         else:
             self._state.change(fault="")
             self.open()
+        if self._state.link is Link.DOWN:  # it may not be opened now
+            self._activation.over()
+
+    def again(self, reason: str) -> None:
+        """A fresh conversation in the place of this one."""
+        hands_free = self._activation.hands_free
+        self.close(reason)
+        self.open()
+        self._activation.hands_free = hands_free and self.is_open
+
+    def leave(self, reason: str) -> None:
+        """End at the boundary of a turn. What has only lasted long enough is renewed if somebody is there."""
+        if reason == RENEWED and self._user_waits:
+            self.again(reason)
+        else:
+            self.close(reason)
 
     def spoken_to(self) -> None:
         """Somebody speaks during a wait. A server that drops us is not tried at every word."""

@@ -21,7 +21,7 @@ from device_agent.core import events as e
 from device_agent.core.actions import Actions
 from device_agent.core.activation import Activation
 from device_agent.core.calls import Calls
-from device_agent.core.connection import Connection
+from device_agent.core.connection import RENEWED, Connection
 from device_agent.core.gate import Gate
 from device_agent.core.hands import Hands
 from device_agent.core.indicator import Snapshot
@@ -30,6 +30,7 @@ from device_agent.core.microphone import Microphone
 from device_agent.core.mute import Mute
 from device_agent.core.retry import Retry
 from device_agent.core.self_check import SelfCheck
+from device_agent.core.session import Session
 from device_agent.core.sounds import Sounds
 from device_agent.core.speaker import Speaker
 from device_agent.core.state import State
@@ -64,6 +65,7 @@ class Conversation:
             self._state, self._activation, self._connection, self._microphone, self._speaker, self._sounds,
             self._volume, self._mute, languages, settings.activation.away_s,
         )  # fmt: skip
+        self._session = Session(settings.session, self._state, self._activation, self._microphone, self._speaker)
         self._hands = Hands(
             buttons(panel), self._state, panel.debounce_ms / 1000, panel.hold_ms / 1000,
             self._actions.act, self._actions.touched, lambda: self._microphone.speech,
@@ -104,7 +106,12 @@ class Conversation:
         handler = HANDLERS.get(kind)
         if handler is not None:
             handler(self, event)
+        leave = self._session.look()
         if not self._connection.stopped:
+            if leave:
+                self._connection.leave(leave)
+            elif self._session.reopened() and self._activation.always_on:
+                self._open_by_itself()
             self._sounds.look()
         self._check.look()
         self._use_devices()
@@ -134,7 +141,7 @@ class Conversation:
     def _speech_began(self, seq: int) -> None:
         state = self._state
         if state.link in (Link.DOWN, Link.CLOSING):
-            if self._activation.by_voice and not state.snapshot.fault:
+            if self._activation.by_voice and not (state.snapshot.fault or state.snapshot.closed):
                 self._open_by_itself()
                 self._microphone.preroll(seq, extra=False)
         elif self._activation.talking:
@@ -145,6 +152,10 @@ class Conversation:
             state.turn_signal("user speaks")
 
     # ------------------------------------------------------------------------------- a person turns
+    def _restore(self, kept: e.Restored) -> None:
+        self._volume.restore(kept)
+        self._session.restored(kept)
+
     def _set_volume(self, wish: e.Volume) -> None:
         self._volume.wish(wish)
         self._sounds.turned()
@@ -157,8 +168,9 @@ class Conversation:
 
     def _open_by_itself(self) -> None:
         self._state.active()
-        self._activation.opened_by_itself()
         self._connection.open()
+        if self._connection.is_open:
+            self._activation.opened_by_itself()
 
     def _stop(self, _: e.Stop) -> None:
         self._connection.stopped = True
@@ -201,7 +213,7 @@ class Conversation:
     def _use_devices(self) -> None:
         state, seen = self._state, self._state.snapshot
         is_open = self._connection.is_open
-        listens = is_open or state.link is Link.BACKOFF or self._activation.listens
+        listens = is_open or state.link is Link.BACKOFF or (self._activation.listens and not seen.closed)
         words = self._activation.by_wake_word
         microphone = listens and not (seen.muted or (seen.fault and not words) or self._connection.stopped)
         # Where its echo is cancelled, a word may stop the agent as well.
@@ -217,6 +229,7 @@ class Conversation:
 AWAITED: dict[type, str] = {e.Frame: "late", e.Edge: "button", e.PlaybackIdle: "silent"}
 
 TIMERS: dict[str, Callable[[Conversation], Any]] = {
+    "activity": lambda self: self._session.activity(),
     "approval": lambda self: self._calls.refuse(),
     "away": lambda self: self._actions.away(),
     "button": lambda self: self._hands.tick(),
@@ -229,9 +242,13 @@ TIMERS: dict[str, Callable[[Conversation], Any]] = {
     "hold": lambda self: self._speaker.reply_done(),
     "idle": lambda self: self._connection.idle(),
     "late": lambda self: self._microphone.late(),
+    "leave": lambda self: self._session.overdue(),
+    "max": lambda self: self._session.limit(RENEWED),
+    "reopen": lambda self: self._session.judge(),
     "repeat": lambda self: self._actions.repeat(),
     "retry": lambda self: self._connection.open(),
     "silent": lambda self: self._speaker.overdue(),
+    "spent": lambda self: self._session.spent(),
     "think": lambda self: self._state.turn_signal("no reply"),
 }
 
@@ -245,7 +262,8 @@ HANDLERS: dict[type, Callable[..., None]] = {
     e.ClipEnded: lambda self, event: self._sounds.ended(event),
     e.ChirpSearched: lambda self, event: self._check.found(event),
     e.Volume: Conversation._set_volume,
-    e.Restored: lambda self, event: self._volume.restore(event),
+    e.Restored: Conversation._restore,
+    e.Calendar: lambda self, event: self._session.calendar(event),
     e.Edge: lambda self, event: self._hands.edge(event),
     e.MuteSwitch: lambda self, event: self._mute.switched(event),
     e.Mute: lambda self, event: self._mute.wished(event),

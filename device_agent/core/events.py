@@ -118,9 +118,13 @@ class Volume:
 
 @record
 class Restored:
-    """What was kept from the last run: the volume, None before anybody has set it."""
+    """What was kept from the last run: the volume, None before anybody has set it; the time connected: `KeepUsage`."""
 
     volume: int | None = None
+    day: str = ""
+    day_s: float = 0.0
+    month: str = ""
+    month_s: float = 0.0
 
 
 # ------------------------------------------------------------------------------------------- panel
@@ -251,6 +255,18 @@ class ToolDone:
 
 
 @record
+class Calendar:
+    """Wall time: `local` is YYYY-MM-DDTHH:MM:SS, `offset_s` east of UTC. Comes once a minute and when it is changed.
+
+    `synchronised`: some time service vouches for it; otherwise it may be the hour of the last shutdown, or 1970.
+    """
+
+    local: str
+    offset_s: int
+    synchronised: bool
+
+
+@record
 class Start:
     """The device is up: activation modes that need no person may begin."""
 
@@ -269,5 +285,5 @@ Event = (
     Frame | DeviceUp | DeviceDown | Echo | PlaybackStarted | Played | PlaybackIdle | ClipEnded
     | ChirpSearched | Volume | Restored | Edge | MuteSwitch | Mute | Presence | Remote | WakeWord | PanelDown | PanelUp
     | LinkOpened | NetworkUp | LinkEnded | ServerSaid | AgentAudio | WireSkipped | UplinkDropped
-    | ToolDone | Start | Stop | Tick
+    | ToolDone | Calendar | Start | Stop | Tick
 )  # fmt: skip

@@ -44,6 +44,11 @@ class Snapshot:
     """So much of what was said while connecting made room for what was said later, since the start, rounded up."""
     echo: str = ""
     """How the agent is kept from hearing itself, and how well, for a person."""
+    closed: str = ""
+    """Why no conversation may be opened now."""
+    today_s: int = 0
+    month_s: int = 0
+    """Seconds connected today and this month."""
 
     @property
     def indicator(self) -> Indicator:

@@ -80,6 +80,7 @@ RULES = (
     Rule(lambda x: x.becomes("queued"), "waiting", "waiting"),
     Rule(lambda x: x.pressed and x.interrupted, "listening", hand=True),
     Rule(lambda x: x.pressed and x.after.link is Link.OPENING is not x.before.link, "listening", hand=True),
+    Rule(lambda x: x.pressed and bool(x.after.closed) and x.after.link is Link.DOWN, "error", hand=True),
     Rule(lambda x: x.pressed and x.after.link in (Link.DOWN, Link.CLOSING), "done", hand=True),
     Rule(lambda x: x.pressed, "press", hand=True),
     Rule(lambda x: x.after.link is Link.READY and x.link(*TRYING) and x.hears and not x.told, "listening"),

@@ -9,7 +9,9 @@ from device_agent.core import commands as c
 from device_agent.core.indicator import Snapshot
 from device_agent.core.tables import LINK, TURN, Link
 
-OF_A_CONNECTION = ("think", "hold", "late", "good", "hang up", "approval")
+OF_A_CONNECTION = (
+    "think", "hold", "late", "good", "hang up", "approval", "max", "spent", "leave", "activity",
+)  # fmt: skip
 
 
 class State:
