@@ -1,0 +1,1 @@
+"""Setting a machine up: which board it carries, and what the boot configuration must say for it."""
