@@ -16,7 +16,7 @@ from device_agent.config.load import load
 from device_agent.config.paths import Paths
 from device_agent.config.schema import Settings
 from device_agent.config.secrets import Secrets, read_secrets
-from device_agent.errors import ConfigError, ServiceError
+from device_agent.errors import ConfigError, ServiceError, UsageError
 
 KEY = "sk_0123456789abcdefCANARY"
 
@@ -29,6 +29,8 @@ class World:
     key: str = KEY
     refusal: str = ""
     seen: list[str] = field(default_factory=list)
+    systemd: bool = False
+    root: Path = Path("/nowhere")
 
     def ask(self, _: str) -> str:
         return self.agent_id
@@ -44,6 +46,14 @@ class World:
     def play_back(self, settings: Settings) -> None:
         self.seen.append(f"play back {settings.audio.echo}")
 
+    def systemctl(self, *words: str) -> bool:
+        self.seen.append(" ".join(words))
+        return self.systemd
+
+    def mixer(self, card: str, control: str, value: str) -> bool:
+        self.seen.append(f"{card}: {control} = {value}")
+        return control != "Playback"
+
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
@@ -53,7 +63,8 @@ def paths(tmp_path: Path) -> Paths:
 def run(paths: Paths, world: World, *arguments: str) -> int:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    outside = Outside(world.ask, world.ask_hidden, world.prove, world.play_back, {})
+    sound = world.prove, world.play_back
+    outside = Outside(world.ask, world.ask_hidden, *sound, {}, world.systemctl, world.mixer, world.root)
     return setup(parser.parse_args(arguments), paths, outside)
 
 
@@ -119,3 +130,71 @@ def test_without_a_terminal_the_agent_must_be_named() -> None:
     assert done.stderr == (
         "device-agent: without a terminal, setup needs --agent-id, and the key as one line on standard input\n"
     )
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Paths:
+    """Root's places: the service's."""
+    return Paths(tmp_path / "etc" / "device-agent", tmp_path / "etc" / "device-agent")
+
+
+def test_root_sets_up_the_service(service: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    """The key becomes its credential, the answers a file of their own in conf.d, and it is enabled and started."""
+    world = World(systemd=True)
+    assert run(service, world, "--no-audio") == 0
+    key = service.system.parent / "credstore" / "elevenlabs-api-key"
+    assert (key.read_text(), stat.S_IMODE(key.stat().st_mode)) == (f"{KEY}\n", 0o600)
+    assert "agent_1" in (service.system / "conf.d" / "50-setup.toml").read_text()
+    assert not (service.system / "config.toml").exists()
+    assert load(service, {}).settings.agent.id == "agent_1"
+    assert world.seen[1:] == ["enable device-agent.service", "restart device-agent.service"]
+    assert "device-agent status" in capsys.readouterr().out
+
+
+def test_without_systemd_root_is_told_how_to_run_it(service: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in a container."""
+    assert run(service, World(), "--no-audio") == 0
+    assert "device-agent run" in capsys.readouterr().out
+
+
+@pytest.fixture
+def pi(tmp_path: Path) -> Path:
+    overlays = tmp_path / "root" / "boot" / "firmware" / "overlays"
+    overlays.mkdir(parents=True)
+    (overlays / "respeaker-2mic-v1_0.dtbo").touch()
+    (overlays.parent / "config.txt").write_text("dtparam=audio=on\n")
+    return tmp_path / "root"
+
+
+BOARD = ("--board", "respeaker-2mic-v1", "--no-audio")
+
+
+def test_a_board_needs_a_reboot_and_then_setup_goes_on(
+    service: Paths, pi: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """First the boot configuration, shown before it is changed; the second time the mixer, and all the rest."""
+    world = World(agent_id="yes", root=pi)
+    assert run(service, world, *BOARD) == 0
+    said = capsys.readouterr().out
+    assert "dtoverlay=respeaker-2mic-v1_0" in said and "reboot" in said
+    assert world.seen == []
+    world.agent_id = "agent_1"
+    assert run(service, world, *BOARD) == 0
+    assert "seeed: Capture = 75%" in world.seen
+    assert "no control 'Playback'" in capsys.readouterr().out
+    settings = load(service, {}).settings
+    assert (settings.agent.id, settings.panel.button_pin) == ("agent_1", 17)
+
+
+def test_nothing_is_changed_without_a_yes(service: Paths, pi: Path) -> None:
+    """Whoever does not want it gets out with the file as it was; --yes asks nothing."""
+    with pytest.raises(UsageError, match="nothing was changed"):
+        run(service, World(agent_id="n", root=pi), *BOARD)
+    assert (pi / "boot" / "firmware" / "config.txt").read_text() == "dtparam=audio=on\n"
+    assert not service.system.exists()
+    assert run(service, World(agent_id="n", root=pi), *BOARD, "--yes") == 0
+
+
+def test_a_usb_card_needs_no_boot_configuration(service: Paths) -> None:
+    """Also where there is none."""
+    assert run(service, World(), "--board", "usb", "--no-audio") == 0

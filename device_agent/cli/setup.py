@@ -1,5 +1,8 @@
 """Ask for the agent's id and the API key, prove them, store them, and play back what you say.
 
+As root it sets up the service: the key becomes its credential, and it is enabled and started. `--board` first shows and
+makes the change that a sound board needs in the Raspberry Pi's boot configuration.
+
 From a script: `device-agent setup --agent-id ID --no-audio < key-file`.
 """
 
@@ -9,9 +12,11 @@ import argparse
 import getpass
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from device_agent.cli.options import add_settings_arguments, settings_paths
 from device_agent.cli.trials import play_back, prove
@@ -20,8 +25,10 @@ from device_agent.config.endpoints import HOSTS
 from device_agent.config.load import load
 from device_agent.config.paths import Paths
 from device_agent.config.schema import Settings
-from device_agent.config.secrets import Secrets, check_secret
+from device_agent.config.secrets import API_KEY_CREDENTIAL, Secrets, check_secret
 from device_agent.errors import ConfigError, UsageError
+from device_agent.setup.boards import BOARDS, board
+from device_agent.setup.boot import BootConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,11 @@ class Outside:
     play_back: Callable[[Settings], None]
     """Records some seconds and plays them; raises `DeviceAgentError` without a usable card."""
     environ: Mapping[str, str]
+    systemctl: Callable[..., bool] = lambda *_: False
+    """Runs systemctl with these words; whether it succeeded. False where systemd does not run."""
+    mixer: Callable[[str, str, str], bool] = lambda *_: True
+    """Sets a control of a card, by parts of their names; False if there is none."""
+    root: Path = Path("/")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_arguments(parser)
     parser.add_argument("--agent-id", metavar="ID", help="the agent's id, as the ElevenLabs dashboard shows it")
     parser.add_argument("--region", choices=tuple(HOSTS), help="where your ElevenLabs account lives")
+    parser.add_argument("--board", choices=tuple(board.name for board in BOARDS), help="the sound board on this Pi")
+    parser.add_argument("--yes", action="store_true", help="change the boot configuration without asking")
     parser.add_argument("--no-audio", action="store_true", help="do not try microphone and loudspeaker")
 
 
@@ -49,13 +63,18 @@ def run(args: argparse.Namespace) -> int:
     """Runs setup in this terminal, or with the key from standard input."""
     ask, ask_hidden = (input, getpass.getpass) if sys.stdin.isatty() else (_no_terminal, _read_line)
     try:
-        return setup(args, settings_paths(args), Outside(ask, ask_hidden, prove, play_back, os.environ))
+        outside = Outside(ask, ask_hidden, prove, play_back, os.environ, _systemctl, _mixer)
+        return setup(args, settings_paths(args), outside)
     except EOFError:
         raise UsageError("setup needs an answer") from None
 
 
 def setup(args: argparse.Namespace, paths: Paths, outside: Outside) -> int:
     """Nothing is stored before the service has accepted it. Raises `DeviceAgentError`."""
+    place = Place.of(paths)
+    if args.board and _needs_reboot(args, outside, place):
+        print("Now reboot (sudo reboot), and type the same command again: it goes on from there.")
+        return 0
     agent_id = (args.agent_id or outside.ask("Agent id (agent_…): ")).strip()
     if not agent_id:
         raise ConfigError("no agent id: the ElevenLabs dashboard shows it on the agent's page (agent_…)")
@@ -66,14 +85,75 @@ def setup(args: argparse.Namespace, paths: Paths, outside: Outside) -> int:
     if key:
         outside.prove(settings, Secrets(api_key=check_secret(key, "the input")))
         print("The service accepts agent and key.")
-        store(paths.api_key, f"{key}\n", 0o600)
-        print(f"Key stored in {paths.api_key}, readable by its owner only.")
-    store_settings(paths.config, answers)
-    print(f"Agent stored in {paths.config}.")
+        store(place.key, f"{key}\n", 0o600)
+        print(f"Key stored in {place.key}, readable by its owner only.")
+    store_settings(place.config, answers)
+    print(f"Agent stored in {place.config}.")
     if not args.no_audio:
         outside.play_back(settings)
-    print(f"Now talk with it:\n  {_run_line(args)}")
+    if place.service and outside.systemctl("enable", "device-agent.service"):
+        started = outside.systemctl("restart", "device-agent.service")
+        print("The service runs: device-agent status" if started else "It did not start: journalctl -u device-agent")
+    else:
+        print(f"Now talk with it:\n  {_run_line(args)}")
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the answers are kept. `service`: for the service that systemd runs, not for this user."""
+
+    config: Path
+    key: Path
+    service: bool
+
+    @classmethod
+    def of(cls, paths: Paths) -> Place:
+        """Root's answers are the service's. Its user cannot read root's files: systemd hands it the key (credential).
+
+        config.toml is the package's, which replaces it at an upgrade if nobody has changed it.
+        """
+        if paths.only is not None or paths.own != paths.system:
+            return cls(paths.config, paths.api_key, service=False)
+        key = paths.system.parent / "credstore" / API_KEY_CREDENTIAL
+        return cls(paths.system / "conf.d" / "50-setup.toml", key, service=True)
+
+
+def _needs_reboot(args: argparse.Namespace, outside: Outside, place: Place) -> bool:
+    """Set up for a board; whether its driver comes with the next boot only."""
+    chosen = board(args.board)
+    assert chosen is not None  # argparse knows the names
+    if not chosen.overlays:
+        return False
+    boot = BootConfig(outside.root)
+    lines = boot.missing(chosen)
+    if lines:
+        print(f"{chosen.title} needs these lines in {boot.file}:", *lines, sep="\n  ")
+        if not args.yes and outside.ask("Add them? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise UsageError(f"nothing was changed in {boot.file}")
+        print(f"Added. Before it was: {boot.add(chosen, lines)}")
+    sides = ("audio.input", "audio.output") if chosen.plays else ("audio.input",)
+    store_settings(place.config, {**dict.fromkeys(sides, chosen.card), **chosen.settings})
+    if not lines:
+        for control, value in chosen.mixer.items():
+            if not outside.mixer(chosen.card, control, value):
+                print(f"The card has no control {control!r}: alsamixer shows what it has.")
+    return bool(lines)
+
+
+def _mixer(card: str, control: str, value: str) -> bool:
+    """Set a control of the card with this in its name; whether it has one."""
+    from device_agent.audio.hardware import Machine
+
+    numbers = [number for number, found in Machine().cards().items() if card in found.name.lower()]
+    words = ("amixer", "--quiet", "--card", str(numbers[0] if numbers else 0), "sset", control, value)
+    return bool(numbers) and subprocess.run(words, check=False, capture_output=True).returncode == 0
+
+
+def _systemctl(*words: str) -> bool:
+    if not Path("/run/systemd/system").is_dir():
+        return False
+    return subprocess.run(("systemctl", "--quiet", *words), check=False).returncode == 0
 
 
 def _run_line(args: argparse.Namespace) -> str:

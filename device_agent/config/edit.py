@@ -7,12 +7,13 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from device_agent.config.render import to_toml
 from device_agent.errors import ConfigError, PermissionDenied
 
 
-def store_settings(file: Path, texts: Mapping[str, str]) -> None:
+def store_settings(file: Path, texts: Mapping[str, Any]) -> None:
     """Set these settings (dotted names) in the file, keeping its comments and order; makes the file if need be.
 
     Raises `ConfigError` where the file is written in a way that cannot be edited safely.

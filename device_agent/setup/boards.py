@@ -23,6 +23,8 @@ class Board:
     """`dtparam` values that switch buses on."""
     card: str = ""
     """Part of the name of its sound card, once the overlay is loaded; empty: chosen by the person."""
+    plays: bool = True
+    """Whether a loudspeaker hangs on it."""
     mixer: Mapping[str, str] = field(default_factory=dict)
     """Simple mixer controls and their values, as `amixer sset` takes them."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -76,6 +78,7 @@ BOARDS: tuple[Board, ...] = (
         overlays=("respeaker-4mic-array", "seeed-4mic-voicecard"),
         parameters=("i2c_arm=on", "i2s=on", "spi=on"),
         card="seeed",
+        plays=False,
     ),
     Board(
         "i2s",
