@@ -85,6 +85,8 @@ class Device:
         self._performers = self._who_performs()
         self._snapshot = Snapshot()
         self._began = time.monotonic()
+        self.problems = ""
+        """What is wrong with the configuration, where the device runs on its last good one."""
         self._conn = 0
         self._offline = threading.Event()  # set by the dispatcher, waited for by the stop
         self._offline.set()
@@ -356,6 +358,7 @@ class Device:
         return {
             "state": self._snapshot.indicator.value,
             **seen,
+            "configuration": self.problems,
             "version": __version__,
             "uptime_s": round(time.monotonic() - self._began),
         }

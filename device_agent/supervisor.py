@@ -147,6 +147,8 @@ class Supervisor:
         self.status: Callable[[], str] = lambda: ""
         self.healthy: Callable[[], bool] = lambda: True
         self.on_fault: Callable[[str, bool], object] = lambda reason, asked: None
+        self.on_ready: Callable[[], None] = lambda: None
+        """Called once, when all workers run."""
         self.look: Callable[[], None] = lambda: None
         """Called with each look at the heartbeats: what else must be seen by the clock."""
 
@@ -188,6 +190,7 @@ class Supervisor:
                 self._stop()
                 raise
             self._notifier.ready()
+            self.on_ready()
             while self._exit_code is None:
                 self._turn()
             return self._stop()

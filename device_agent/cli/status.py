@@ -9,7 +9,13 @@ from typing import Any
 
 from device_agent.cli.remote import add_socket_argument, device
 
-WRONG = {"fault": "service", "microphone": "microphone", "loudspeaker": "loudspeaker", "buttons": "buttons"}
+WRONG = {
+    "configuration": "configuration",
+    "fault": "service",
+    "microphone": "microphone",
+    "loudspeaker": "loudspeaker",
+    "buttons": "buttons",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
