@@ -1,7 +1,8 @@
 """Settings from their layers, with the origin of each, and every mistake at once.
 
-Later layers win: defaults, /etc/device-agent/config.toml, /etc/device-agent/conf.d/*.toml, the user's config.toml,
-the environment (`DEVICE_AGENT_<SECTION>_<KEY>`), the command line (`--set section.key=value`).
+Later layers win: defaults, the profile (`profile = "kiosk"`), /etc/device-agent/config.toml,
+/etc/device-agent/conf.d/*.toml, the user's config.toml, the environment (`DEVICE_AGENT_<SECTION>_<KEY>`), the command
+line (`--set section.key=value`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from device_agent.config.checks import contradictions
 from device_agent.config.convert import SECRET_REMEDY, convert, from_text, holds_secret
 from device_agent.config.options import options, sections
-from device_agent.config.paths import Paths
+from device_agent.config.paths import Paths, profiles
 from device_agent.config.schema import Settings
 from device_agent.config.secrets import redacted
 from device_agent.errors import ConfigError
@@ -55,6 +56,8 @@ def load(paths: Paths | None, environ: Mapping[str, str], sets: Sequence[str] = 
     given = [item for file, text in documents.items() for item in _from_file(file, text, problems)]
     given += _from_environment(environ)
     given += _from_sets(sets, problems)
+    chosen, given = _profile(given, problems)
+    documents = chosen | documents
     values: dict[str, Any] = {}
     origins = dict.fromkeys(options(), "default")
     broken = set()
@@ -137,6 +140,22 @@ def _place(file: Path, text: str, name: str) -> str:
         if f"{found}.".startswith(f"{name}."):
             return f"{file}:{number}"
     return str(file)
+
+
+def _profile(given: list[_Given], problems: list[str]) -> tuple[dict[Path, str], list[_Given]]:
+    """What `profile = "NAME"` adds below all other layers: its file, and its settings before the others."""
+    named = [item for item in given if item.name.rstrip(".") == "profile"]
+    rest = [item for item in given if item not in named]
+    if not named:
+        return {}, rest
+    there = profiles()
+    file = there.get(str(named[-1].raw))
+    if file is None:
+        names = ", ".join(sorted(there)) or "none on this machine"
+        problems.append(f"{named[-1].origin}: there is no such profile; there are {names}")
+        return {}, rest
+    text = file.read_text("utf-8")
+    return {file: text}, [*_from_file(file, text, problems), *rest]
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:

@@ -40,3 +40,11 @@ class Paths:
     def api_key(self) -> Path:
         """The file that `device-agent setup` stores the API key in."""
         return self.own / "api-key"
+
+
+PROFILES = (Path(__file__).parents[2] / "config" / "profiles", Path("/usr/share", _NAME, "profiles"))
+
+
+def profiles() -> dict[str, Path]:
+    """The ready-made profiles by name: those of the source tree, or of the Debian package."""
+    return {file.stem: file for directory in reversed(PROFILES) for file in sorted(directory.glob("*.toml"))}

@@ -19,7 +19,9 @@ _HEAD = """\
 #
 # Copy what you change to /etc/device-agent/config.toml, to a file in /etc/device-agent/conf.d/ or to
 # ~/.config/device-agent/config.toml. Later ones win, then the environment (DEVICE_AGENT_AUDIO_ECHO=off), then
-# --set audio.echo=off. `device-agent config check` finds mistakes, `device-agent config show --origin` says what
+# --set audio.echo=off. A first line profile = "kiosk" (or another one of config/profiles/) begins with that
+# profile's settings in place of the defaults.
+# `device-agent config check` finds mistakes, `device-agent config show --origin` says what
 # holds and why. Keys and tokens do not belong here: `device-agent setup` stores them.
 """
 _ESCAPES = {ord('"'): '\\"', ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
