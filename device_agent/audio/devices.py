@@ -93,15 +93,20 @@ class Devices:
         """Close a stream; the thread that opened it, and no other."""
         with self._changed:
             try:
-                card.stream.close()
+                with self._noise.caught():
+                    card.stream.close()
             except OSError as error:  # a card that was pulled out: `renew` sweeps
                 log.debug("close-failed card=%r error=%s", card.name, error)
             self._open -= 1
             self._changed.notify_all()
 
     def changed(self) -> bool:
-        """Whether cards or sound servers have come or gone since PortAudio looked; cheap, any thread."""
-        return self._machine.surroundings() != self._listed
+        """Whether a card or a sound server has come, gone, or become free since PortAudio looked; cheap, any thread."""
+        if self._machine.surroundings() != self._listed:
+            self._tries = TRIES
+            return True
+        awaited = [(card, output) for output, cards in self._awaited.items() for card in cards]
+        return bool(self._tries) and any(not self._machine.obstacle(card, output) for card, output in awaited)
 
     def stale(self, error: Exception | None = None) -> bool:
         """Whether a new start may help after this `error`; it is not cheap, and disturbs whoever has a stream.
@@ -110,10 +115,6 @@ class Devices:
         must be some hope: where no card fits, only a sound server may change its mind without a trace.
         """
         if self.changed():
-            self._tries = TRIES
-            return True
-        awaited = ((card, output) for output, cards in self._awaited.items() for card in cards)
-        if self._tries and any(not self._machine.obstacle(card, output) for card, output in awaited):
             self._tries -= 1
             return True
         return self._open == 0 and not (isinstance(error, NotThere) and len(self._listed) == 1)

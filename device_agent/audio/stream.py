@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from device_agent.audio.choice import NotThere
 from device_agent.audio.devices import Card, Devices
 from device_agent.core.events import DeviceDown, DeviceUp, Event
 from device_agent.errors import AudioError
@@ -17,7 +18,8 @@ from device_agent.runtime.worker import Worker
 log = logging.getLogger(__name__)
 
 RETRY_S = (0.5, 5.0)  # the first pause, and the longest
-LOOK_S = 0.25  # while a card is away: how often to look whether one has come
+LOOK_S = 0.2  # while a card is away: how often to look whether one has come
+SETTLE_S = 0.1  # it is listed before its last part is ready
 GLANCE_S = 0.1  # without samples so long: is the card still there?
 LOST_S = 0.5
 START_S = 2.5  # a sound server may let a silent source sleep for 2 s before its first sample
@@ -59,6 +61,7 @@ class StreamWorker(Worker):
         self._wanted = False
         self._wake = threading.Event()
         self._reason: str | None = None
+        self._was_up = False  # since `_reason` was said
         self._pause = RETRY_S[0]
         devices.watch(self._wake.set)
 
@@ -109,13 +112,17 @@ class StreamWorker(Worker):
 
     def _announce(self, card: Card) -> None:
         self._reason = None
+        self._was_up = True
         self._pause = RETRY_S[0]
         if card.note:
             log.warning("device-choice device=%s note=%r", self._device, card.note)
         self._post(DeviceUp(self._device, card.name, card.rate, card.channels, card.note))
 
     def _lost(self, error: Exception, seen: int) -> None:
-        if str(error) != self._reason:
+        # That a card which was pulled out cannot be found is no news.
+        known = self._was_up and self._reason is not None and isinstance(error, NotThere)
+        if str(error) != self._reason and not known:
+            self._was_up = self._was_up and self._reason is None
             self._reason = str(error)
             log.warning("device-down device=%s reason=%r", self._device, self._reason)
             self._post(DeviceDown(self._device, self._reason))
@@ -132,6 +139,7 @@ class StreamWorker(Worker):
         end = self.clock() + self._pause
         while (rest := end - self.clock()) > 0 and not self._sleep(min(rest, LOOK_S)):
             if self._devices.changed():
+                self._sleep(SETTLE_S)
                 return True
         return False
 
