@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import tarfile
@@ -151,17 +152,26 @@ class Guest:
     def start(self, name: str, command: str, **properties: Any) -> None:
         """Run a command of bash beside the tests, as the transient unit `name` with systemd's `properties`."""
         settings = "".join(f" -p {key}={value}" for key, value in properties.items())
-        log = f"/run/{name}.log"
         self.put_text(f"{command}\n", f"/run/{name}.sh")
         self.run(
-            f"systemctl reset-failed {name} 2>/dev/null; rm -f {log}; systemd-run --quiet --unit={name}"
-            f" -p StandardOutput=append:{log} -p StandardError=append:{log}{settings}"
-            f" -p Environment={PATH} bash /run/{name}.sh"
+            f"systemctl reset-failed {name} 2>/dev/null; systemd-run --quiet --unit={name}{settings}"
+            f" -p Environment={PATH} -p Environment=PYTHONUNBUFFERED=1 bash /run/{name}.sh"
         )
 
     def log(self, name: str) -> str:
-        """What the unit has written since `start`."""
-        return self.run(f"cat /run/{name}.log")
+        """What the unit has written since its last `start`."""
+        return "".join(f"{line}\n" for _, line in self.lines(name))
+
+    def lines(self, name: str) -> list[tuple[float, str]]:
+        """The same, line by line, each with its time on the guest's monotonic clock (that of `now`)."""
+        query = f"_SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID {name})" if name != "kernel" else "-k"
+        journal = self.run(f"journalctl --sync; journalctl -o json --output-fields=MESSAGE {query}")
+        entries = [json.loads(line) for line in journal.splitlines()]
+        return [(int(e["__MONOTONIC_TIMESTAMP"]) / 1e6, str(e["MESSAGE"])) for e in entries]
+
+    def now(self) -> float:
+        """The guest's monotonic clock, right to 10 ms."""
+        return float(self.run("cut -d' ' -f1 /proc/uptime"))
 
     def pid(self, name: str) -> int:
         """The main process of a unit; 0 when there is none."""
