@@ -40,11 +40,6 @@ class FakeLoudspeaker:
         if not self.stuck:
             self.taken = min(self.taken + seconds * RATE, self._frames)
 
-    def beat(self, seconds: float, lump: int) -> None:
-        """Time passes; the samples are taken in lumps, as sound servers do."""
-        self.now += seconds
-        self.taken = min((self.now - 100.0) * RATE // lump * lump, self._frames)
-
     @property
     def _frames(self) -> int:
         return len(self.written) // 2 // self.channels
@@ -262,16 +257,6 @@ def test_a_late_thread_brings_a_longer_lead_for_30_s(bench: Bench) -> None:
     assert bench.out.underruns == 1
     bench.run(31)
     assert held() <= 30
-
-
-def test_looks_keep_to_the_cards_beat(bench: Bench) -> None:
-    """A card that frees 20 ms at a time is looked at little more than once in that time, and never runs dry."""
-    looks = 0
-    for _ in range(2000):
-        looks += 1
-        bench.card.beat(bench.out.turn(), lump=320)
-    assert looks / (bench.card.now - 100.0) < 65
-    assert bench.out.underruns == 0
 
 
 def test_a_loudspeaker_that_takes_nothing_is_lost(bench: Bench) -> None:

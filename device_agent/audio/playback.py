@@ -26,8 +26,6 @@ CALM_S = 30.0
 POLL_S = 0.003
 DUCK_GAIN, DUCK_MS, UNDUCK_MS = 10 ** (-18 / 20), 20.0, 300.0
 SAFE_S = 0.01
-REST_S = (0.9 * OUTPUT_FPB_S, OUTPUT_FPB_S)
-EARLIER_S = 0.0002
 
 
 class Reporter:
@@ -120,7 +118,6 @@ class Playout:
         self._calm_since = self._moved = clock()
         self._mixer = mixer or Mixer()
         self._reference = reference
-        self._rest_s = REST_S[0]
         feed.aim(card.rate)
         self._mixer.aim(card.rate)
 
@@ -143,24 +140,13 @@ class Playout:
         elif now - self._moved > LOST_S:
             raise AudioError(f"loudspeaker {self._card.name!r} takes nothing: is it connected?")
         self._reporter.settle(now, self._feed.empty)
-        return self._pause(pieces > 0, queued / self._card.rate)
+        # A card frees its buffer in periods: the next is due soon after 0.9 of one, if the rest lasts so long.
+        return min(0.9 * OUTPUT_FPB_S, queued / self._card.rate - SAFE_S) if pieces > 0 else POLL_S
 
     def end(self) -> None:
         """The stream is about to close."""
         self._reporter.abandon(self._clock())
         self._mixer.end()
-
-    def _pause(self, wrote: bool, queued_s: float) -> float:
-        """Seconds until the next look. A card frees its buffer in periods, and each look in vain is a wake-up.
-
-        So the pause grows to a whole period when a look came too early, and shrinks slowly while none does: it stays
-        close behind the card's own beat. But never longer than what is queued lasts.
-        """
-        if not wrote:
-            self._rest_s = REST_S[1]
-            return POLL_S
-        self._rest_s = max(REST_S[0], self._rest_s - EARLIER_S)
-        return min(self._rest_s, queued_s - SAFE_S)
 
     def _write(self, frames: int, now: float, queued: int) -> None:
         pcm, runs = self._feed.next(frames, now)
