@@ -201,3 +201,15 @@ def test_no_file_names_a_workplace_or_a_registry() -> None:
         text = path.read_bytes().decode(errors="ignore")
         found += [f"{path.relative_to(ROOT)} {address}" for address in FOREIGN_ADDRESSES if address in text]
     assert not found
+
+
+def test_the_wall_clock_decides_nothing() -> None:
+    """All timing is monotonic: the time of day is asked for only where a file is named, so its jumps do nothing."""
+    asked = {
+        path.relative_to(PROGRAM).as_posix()
+        for path in PROGRAM.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in {"time", "now", "today", "strftime", "localtime", "gmtime"}
+        if isinstance(node.value, ast.Name) and node.value.id in {"time", "datetime", "date"}
+    }
+    assert {file for file in asked if not file.startswith("simulator/")} == {"flight.py"}

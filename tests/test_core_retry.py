@@ -24,7 +24,7 @@ def delays(draw: float, verdict: Verdict, count: int, opened: bool = False) -> l
 def test_ceiling_doubles_up_to_the_cap() -> None:
     """The first delay is below 1 s where somebody waits; then 2, 4, 8 … s, up to the cap of its kind."""
     assert delays(1.0, TRANSIENT, 8) == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert delays(1.0, NETWORK, 7) == [1, 2, 4, 8, 16, 30, 30]
+    assert delays(1.0, NETWORK, 8) == [1, 2, 4, 8, 16, 32, 60, 60]
     assert delays(0.0, NETWORK, 3) == [FLOOR_S] * 3
     assert delays(0.0, CAPACITY, 2) == [5, 5]
 
@@ -97,4 +97,4 @@ def test_an_hour_has_sixty_connections_at_most() -> None:
 
 def test_days_offline_do_not_overflow() -> None:
     """Two thousand failures in a row are just that."""
-    assert delays(0.5, NETWORK, 2000)[-1] == 15
+    assert delays(0.5, NETWORK, 2000)[-1] == 30

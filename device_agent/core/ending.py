@@ -59,7 +59,7 @@ class Verdict:
 PROBE_S = 900.0
 NORMAL = Verdict("normal")
 TRANSIENT = Verdict("transient")
-NETWORK = Verdict("network", cap_s=30.0)
+NETWORK = Verdict("network")  # a network that comes back locally wakes the wait: the cap is for the fleet
 CAPACITY = Verdict("capacity", floor_s=5.0)
 QUOTA = Verdict(
     "account",

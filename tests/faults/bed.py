@@ -1,0 +1,153 @@
+"""The started program and the other end of its socket, which the test itself plays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from link_peer import METADATA, Peer
+from notify import Systemd
+
+PATIENCE_S = 30.0
+TALK = ("activation.modes=always-on", "audio.echo=off", "sounds.earcons=false", "sounds.speech=false")
+
+
+@dataclass
+class Run:
+    """One started program."""
+
+    process: subprocess.Popen[bytes]
+    systemd: Systemd
+    home: Path
+
+    @property
+    def rss_mb(self) -> float:
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[float, int]:
+        """Seconds until it has ended, and its exit code."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        code = self.process.wait(10)
+        return time.monotonic() - began, code
+
+    def connected(self, server: Server) -> bool:
+        """Whether the kernel has an established connection from the program's network to the server's port."""
+        rows = [line.split() for line in Path(f"/proc/{self.process.pid}/net/tcp").read_text().splitlines()[1:]]
+        return any(row[2].endswith(f":{server.port:04X}") and row[3] == "01" for row in rows)
+
+    def hangs_up(self, server: Server, patience: float = 25.0) -> float:
+        """Seconds from now until the kernel knows of no connection any more."""
+        began = time.monotonic()
+        while self.connected(server):
+            pause(0.02)
+            assert time.monotonic() - began < patience, "the connection still stands"
+        return time.monotonic() - began
+
+
+class Server:
+    """A listening socket; each connection is played by the test, one blocking step at a time."""
+
+    def __init__(self, host: str = "127.0.0.1", receive_buffer: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if receive_buffer:
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.listener.bind((host, 0))
+        self.listener.listen(16)
+        self.listener.settimeout(PATIENCE_S)
+        self.host, self.port = self.listener.getsockname()
+
+    def accept(self) -> Peer:
+        sock, _ = self.listener.accept()
+        sock.settimeout(PATIENCE_S)
+        peer = Peer(self.tls.wrap_socket(sock, server_side=True) if self.tls else sock)
+        peer.sock.settimeout(PATIENCE_S)
+        return peer
+
+    def talk(self) -> Peer:
+        """A conversation in which the device's audio has begun to come."""
+        peer = self.accept()
+        peer.upgrade()
+        peer.say(METADATA)
+        while "user_audio_chunk" not in peer.read():
+            pass
+        return peer
+
+    def attempts(self, seconds: float, answer: str) -> list[float]:
+        """Answer everybody with that status for so long; when each came, from the first one on."""
+        times: list[float] = []
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            self.listener.settimeout(max(0.01, end - time.monotonic()))
+            try:
+                peer = self.accept()
+            except TimeoutError:
+                break
+            times.append(time.monotonic())
+            peer.read_request()
+            peer.answer(answer)
+            peer.sock.close()
+            if len(times) == 1:
+                end = times[0] + seconds
+        self.listener.settimeout(PATIENCE_S)
+        return times
+
+    def close(self) -> None:
+        self.listener.close()
+
+
+def until_closed(peer: Peer) -> float:
+    """Read until the device hangs up; when it did."""
+    try:
+        while peer.sock.recv(65536):
+            pass
+    except ConnectionError:
+        pass
+    return time.monotonic()
+
+
+@contextmanager
+def started(
+    environ: dict[str, str],
+    server: Server,
+    *settings: str,
+    scheme: str = "ws",
+    prefix: tuple[str, ...] = (),
+    stdout: int = subprocess.DEVNULL,
+) -> Iterator[Run]:
+    """`device-agent run` against `server`, with configuration and state of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory)
+        config = home / "config.toml"
+        config.write_text("")
+        chosen = ("agent.id=agent_1", f"server.url={scheme}://{server.host}:{server.port}", *TALK, *settings)
+        options = [word for setting in chosen for word in ("--set", setting)]
+        command = (*prefix, sys.executable, "-m", "device_agent", "run", "--config", str(config), *options)
+        with Systemd(home / "notify") as systemd, (home / "errors").open("w") as errors:
+            places = {"STATE_DIRECTORY": directory, "RUNTIME_DIRECTORY": directory, **systemd.environ, **environ}
+            process = subprocess.Popen(command, env={**os.environ, **places}, stdout=stdout, stderr=errors)
+            try:
+                yield Run(process, systemd, home)
+            finally:
+                process.kill()
+                process.wait()
+                if process.stdout:
+                    process.stdout.close()
+
+
+def pause(seconds: float) -> None:
+    threading.Event().wait(seconds)

@@ -1,0 +1,43 @@
+"""The tier of the fault table: the started program, driven from outside; what was measured goes into docs/faults.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from device_agent.bench.virtual_audio import VirtualCards
+
+MEASURED = Path(__file__).with_name("measured.json")
+
+
+@pytest.fixture(scope="session")
+def cards() -> Iterator[VirtualCards]:
+    with VirtualCards() as virtual:
+        yield virtual
+
+
+@pytest.fixture(scope="session")
+def figure() -> Iterator[Callable[[int, str], None]]:
+    """Keeps what was measured of a row; it is saved where SAVE_FIGURES is set."""
+    found: dict[str, str] = {}
+
+    def keep(row: int, text: str) -> None:
+        print(f"row {row}: {text}")
+        found[str(row)] = text
+
+    yield keep
+    if os.environ.get("SAVE_FIGURES"):
+        known = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+        MEASURED.write_text(
+            json.dumps(
+                dict(sorted((known | found).items(), key=lambda item: int(item[0]))), indent=1, ensure_ascii=False
+            )
+            + "\n"
+        )

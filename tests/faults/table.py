@@ -1,0 +1,252 @@
+"""The fault table as data. `python tests/faults/table.py` prints docs/faults.md, with what was measured last.
+
+Kinds of proof: `process` drives the started program from outside and asks a witness outside of it; `part` uses real
+sockets, files or threads within the test; `fake` injects through a constructor argument or tells the pure core;
+`open` has no proof yet.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+TESTS = HERE.parent
+KINDS = ("process", "part", "fake", "open")
+MOST_FAKES = 12
+
+
+@dataclass(frozen=True)
+class Row:
+    """`proofs` are tests below tests/ (`file::name`, or a scenario); `why` says why the injection is a fake."""
+
+    number: int
+    fault: str
+    injection: str
+    bound: str
+    kind: str
+    proofs: tuple[str, ...] = ()
+    why: str = ""
+
+
+HERE_ROWS = "faults/test_rows.py"
+CLOCK = "an hour on a fake clock; one short run is real"
+ROWS = (
+    Row(1, "Server resets the connection", "RST from a raw server", "next attempt ≤ 1.3 s", "process",
+        (f"{HERE_ROWS}::test_rows_1_and_2_a_lost_connection",)),
+    Row(2, "Server closes without a close frame", "FIN from a raw server", "next attempt ≤ 1.3 s", "process",
+        (f"{HERE_ROWS}::test_rows_1_and_2_a_lost_connection",)),
+    Row(3, "Black-holed link", "route in a network namespace", "≤ 6 s talking, ≤ 13 s idle", "process",
+        (f"{HERE_ROWS}::test_row_3_a_black_hole_while_talking",
+         "test_link_liveness.py::test_silence_asks_for_one_ping_and_then_ends")),
+    Row(4, "Peer stops reading", "raw server with a small buffer", "12 s", "process",
+        (f"{HERE_ROWS}::test_row_4_a_peer_that_does_not_read",)),
+    Row(5, "300 ms round trip, 5 % loss, 100 kbit/s", "netem", "no disconnect in 10 min", "open"),
+    Row(6, "Jitter of the downlink", "audio just in time, random delays", "one gap at most", "part",
+        ("audio/test_playback_real.py::test_a_reply_just_in_time_with_jitter_has_one_gap_at_most",)),
+    Row(7, "Name server does not answer", "resolver that hangs", "attempt ≤ 3 s", "fake",
+        ("test_dial.py::test_a_resolver_that_hangs_is_given_up_after_three_seconds",),
+        "the system's resolver is the machine's, not the test's"),
+    Row(8, "First address does not answer", "address list, full backlog", "≤ 1 s", "fake",
+        ("test_dial.py::test_the_next_address_is_tried_after_a_quarter_of_a_second",), "as 7"),
+    Row(9, "IPv6 without a route", "address list", "≤ 1 s", "fake",
+        ("test_dial.py::test_a_refusal_tries_the_next_address_at_once", "test_dial.py::test_families_take_turns"),
+        "as 7"),
+    Row(10, "TCP accepted, TLS silent", "raw server", "10 s", "process",
+        (f"{HERE_ROWS}::test_row_10_tls_that_never_answers",)),
+    Row(11, "Handshake in drips", "raw server, a byte in 0.4 s", "10.5 s", "process",
+        (f"{HERE_ROWS}::test_row_11_an_answer_in_drips",)),
+    Row(12, "Endless HTTP error body", "raw server", "cut off, no memory", "process",
+        (f"{HERE_ROWS}::test_row_12_an_endless_answer",)),
+    Row(13, "Redirect to another host", "raw server", "0 connections there", "process",
+        (f"{HERE_ROWS}::test_row_13_a_redirect_is_not_followed",)),
+    Row(14, "Certificate not yet valid", "certificate from the future", "retry every 5 s", "part",
+        ("test_link_ends.py::test_a_bad_certificate_is_a_tls_end", "scenarios/clock_not_set.txt")),
+    Row(15, "Wrong host, self-signed, expired certificate", "private authority", "0 application bytes", "process",
+        (f"{HERE_ROWS}::test_row_15_a_certificate_that_is_not_trusted",)),
+    Row(16, "Captive portal", "HTML in place of the upgrade", "transient", "part",
+        ("test_link_ends.py::test_nonsense_in_place_of_the_upgrade_is_a_protocol_fault",)),
+    Row(17, "HTTP 401, 403, 404", "raw server", "≤ 5 attempts an hour", "process",
+        (f"{HERE_ROWS}::test_row_17_a_refused_key_is_not_hammered", "scenarios/wrong_key_always_on.txt")),
+    Row(18, "HTTP 429 with Retry-After: 7", "raw server", "7.0–8.8 s", "process",
+        (f"{HERE_ROWS}::test_row_18_the_servers_wish_is_kept",)),
+    Row(19, "HTTP 503, then well again", "raw server", "≤ 60 s", "process",
+        (f"{HERE_ROWS}::test_row_19_a_server_that_comes_back",)),
+    Row(20, "Quota used up", "close 1002 with its text", "4 probes an hour", "fake",
+        ("scenarios/quota.txt", "test_core_ending.py::test_meaning"), CLOCK),
+    Row(21, "Close 1008 or 3000, three times", "core told so", "3 attempts", "fake",
+        ("scenarios/override_refused.txt", "test_core_retry.py::test_three_refusals_in_a_row_are_the_last"), CLOCK),
+    Row(22, "Opens and dies at once, a hundred times", "core told so", "≤ 12 attempts in 5 min", "fake",
+        ("test_core_retry.py::test_a_socket_that_opens_and_dies_at_once_keeps_growing", "scenarios/dies_young.txt"),
+        CLOCK),
+    Row(23, "Restart of a server with 10,000 clients", "simulation with our policy", "peak ≤ 6,500/s; ≤ 350/s", "part",
+        ("faults/test_herd.py::test_after_a_restart_the_herd_is_spread",
+         "faults/test_herd.py::test_after_an_outage_it_is_spread_wide")),
+    Row(24, "No metadata after the upgrade", "raw server", "5 s", "process",
+        (f"{HERE_ROWS}::test_row_24_no_metadata",)),
+    Row(25, "Pongs under a full uplink", "raw server", "≤ 50 ms", "process",
+        (f"{HERE_ROWS}::test_row_25_pongs_under_a_full_uplink",)),
+    Row(26, "Malformed messages", "simulator, mutation fuzzer", "0 crashes", "process",
+        ("audio/test_device_connection.py::test_malformed_messages_are_survived",
+         "faults/test_frames.py::test_a_hundred_thousand_mutated_messages")),
+    Row(27, "Illegal frames", "raw server over RFC 6455", "all as expected", "part",
+        ("faults/test_frames.py::test_every_case",)),
+    Row(28, "Frame of 2^40 bytes", "raw server", "refused at its header", "process",
+        (f"{HERE_ROWS}::test_row_28_a_frame_of_a_terabyte",)),
+    Row(29, "Audio of odd length, wrong format", "raw server", "skipped, counted", "part",
+        ("test_link_wire.py::test_a_malformed_message_is_skipped",
+         "test_link_ends.py::test_an_unknown_audio_format_is_a_protocol_end")),
+    Row(30, "Interruption in a reply", "simulator", "silent ≤ 60 ms", "process",
+        ("audio/test_device_interruption.py::test_an_interruption_silences_the_loudspeaker",)),
+    Row(31, "TLS: tickets and key updates under load", "openssl s_server, 300 connections", "0 failures", "part",
+        ("faults/test_tls.py::test_row_31_key_updates_under_load",)),
+    Row(32, "Microphone unplugged", "sound server killed; USB card in the virtual machine", "reopened ≤ 3 s", "process",
+        ("audio/test_device_process.py::test_the_death_of_the_sound_server_is_survived",
+         "vm/test_machine.py::test_a_usb_card_unplugs_and_comes_back")),
+    Row(33, "Microphone's stream blocks", "worker that stands still", "aborted, then replaced", "fake",
+        ("test_supervisor.py::test_a_stuck_worker_is_aborted_then_replaced",), "drivers that block cannot be had"),
+    Row(34, "Loudspeaker does not open", "cards that refuse", "retry", "fake",
+        ("test_audio_devices.py::test_a_busy_raw_card_names_its_user", "scenarios/loudspeaker_lost.txt"),
+        "needs a raw card in use"),
+    Row(35, "Card of another rate", "virtual cards, all formats", "whole", "process",
+        ("audio/test_device_formats.py::test_a_tone_passes_both_ways",)),
+    Row(36, "Busy machine while playing", "a process that never rests", "no gap", "part",
+        ("audio/test_playback_real.py::test_a_30_s_reply_at_once_has_no_gap_beside_a_busy_process",)),
+    Row(37, "Card is lost after suspend", "kernel knows it no longer", "reopened", "fake",
+        ("test_audio_capture.py::test_a_card_that_the_kernel_no_longer_knows_is_lost_at_once",), "no suspend here"),
+    Row(38, "GPIO missing or forbidden", "a machine without pins", "a state; muted", "part",
+        ("test_panel.py::test_real_pins_missing_here_are_a_state_not_a_crash",
+         "test_panel.py::test_an_unreadable_switch_means_muted")),
+    Row(39, "Button bounces, sticks, chatters", "edges told to the core", "one action", "part",
+        ("scenarios/button_bounces.txt", "scenarios/button_stuck.txt", "scenarios/button_chatters.txt",
+         "test_panel_inputs.py::test_a_storm_of_edges_is_bounded_and_its_end_is_known")),
+    Row(40, "A pin fails in use", "gpiozero's mock pins", "claimed again", "fake",
+        ("test_panel.py::test_a_pin_that_fails_while_in_use_is_claimed_again",), "no pins here"),
+    Row(41, "Mute at any moment", "real capture and link threads", "no sample of it is sent", "part",
+        ("test_link_uplink.py::test_a_frame_captured_before_a_mute_never_leaves_after_it",
+         "test_audio_capture.py::test_what_was_heard_while_muted_never_passes_after_it")),
+    Row(42, "Clock jumps", "the program's clock is monotonic: architecture test", "no timeout", "part",
+        ("test_architecture.py::test_the_wall_clock_decides_nothing",)),
+    Row(43, "No network for an hour", "core told so, address that comes", "at once after the link", "part",
+        ("scenarios/network_up.txt", "scenarios/sounds_no_network.txt",
+         "test_network.py::test_addresses_of_a_real_network")),
+    Row(44, "Address changes", "network namespace", "≤ 3 s", "part",
+        ("test_network.py::test_addresses_of_a_real_network",)),
+    Row(45, "Disk full", "full file system", "no effect", "part",
+        ("test_state_file.py::test_a_full_card_leaves_the_old_state",
+         "test_flight.py::test_a_full_or_missing_place_is_no_second_fault")),
+    Row(46, "Root read-only", "medium that cannot be written", "no effect", "part",
+        ("test_state_file.py::test_a_medium_that_cannot_be_written_is_said_once",)),
+    Row(47, "Nobody reads the log", "full pipe", "audio unaffected", "process",
+        (f"{HERE_ROWS}::test_row_47_nobody_reads_the_log",)),
+    Row(48, "Memory pressure", "memory limit", "survives", "open"),
+    Row(49, "Out of file descriptors", "RLIMIT_NOFILE", "0 leaked in 1,000 reconnects", "open"),
+    Row(50, "No thread to be had", "thread that cannot start", "keeps running", "part",
+        ("test_tools_runner.py::test_a_machine_without_threads_to_give",)),
+    Row(51, "SIGKILL", "virtual machine, systemd", "READY ≤ 6 s", "open"),
+    Row(52, "SIGTERM at any moment", "signals at random moments", "≤ 2 s", "process",
+        (f"{HERE_ROWS}::test_row_52_sigterm_at_any_moment",
+         "audio/test_device_process.py::test_a_signal_ends_a_talk_at_once")),
+    Row(53, "SIGTERM while all hangs", "worker that stays", "named, ≤ 6 s", "part",
+        ("test_supervisor.py::test_a_survivor_of_the_stop_is_named",)),
+    Row(54, "A thread dies", "exception in a worker", "replaced ≤ 1 s", "part",
+        ("test_supervisor.py::test_a_failed_worker_is_replaced_and_gets_its_orders_again",
+         "test_device.py::test_a_failed_link_ends_its_connection_and_the_next_one_connects")),
+    Row(55, "A thread hangs", "worker that stands still", "aborted → replaced → restart", "part",
+        ("test_supervisor.py::test_a_stuck_worker_is_aborted_then_replaced",
+         "test_supervisor.py::test_a_worker_that_fails_too_often_ends_the_process")),
+    Row(56, "The process is stopped", "SIGSTOP", "no ping any more", "process",
+        (f"{HERE_ROWS}::test_row_56_a_stopped_process_pings_no_more",)),
+    Row(57, "C code holds the interpreter", "tool that sleeps in C with the GIL", "stacks and end ≤ 10.1 s", "process",
+        (f"{HERE_ROWS}::test_row_57_c_code_that_holds_the_interpreter",)),
+    Row(58, "Three times the load", "busy processes", "no disconnect", "open"),
+    Row(59, "Tool never returns", "tool that sleeps", "answered after 5 s", "process",
+        ("audio/test_device_tools.py::test_tools_answer_fail_and_hang",)),
+    Row(60, "Tool raises, returns 10 MB", "tools", "one result, cut", "part",
+        ("test_tools_runner.py::test_what_goes_wrong_is_an_error_result",
+         "test_tools_runner.py::test_a_result_of_10_mb_is_cut")),
+    Row(61, "Unknown tool, hostile parameters", "calls", "0 executions", "part",
+        ("test_tools_registry.py::test_bad_arguments_are_refused_by_name",
+         "test_device.py::test_a_tool_call_without_tools_is_answered")),
+    Row(62, "A thousand calls a second", "calls", "10 a minute run", "part",
+        ("test_tools_runner.py::test_a_thousand_calls_a_second_run_ten",)),
+    Row(63, "A call comes twice", "calls", "once", "part", ("test_tools_runner.py::test_a_repeated_id_runs_once",)),
+    Row(64, "Configuration missing or wrong", "files", "one line, exit 78", "process",
+        ("test_bad_input.py::test_run_refuses_in_one_line",
+         "test_config_errors.py::test_a_mistake_in_a_file_is_one_line")),
+    Row(65, "Key unreadable or open to others", "file modes", "refused with the remedy", "process",
+        ("test_bad_input.py::test_an_unreadable_file_and_an_open_key_name_themselves",)),
+    Row(66, "Status page under attack", "there is no status page", "–", "open"),
+    Row(67, "Secrets in logs", "canaries", "0", "part",
+        ("test_signed_url.py::test_no_secret_appears_in_any_event_or_failure",
+         "test_link_record.py::test_a_conversation_leaves_lines_and_no_contents",
+         "test_flight.py::test_no_words_leave_the_memory")),
+    Row(68, "Soak with random faults", "`script/soak`", "all recovered, nothing grows", "process", ("faults/soak.py",)),
+)  # fmt: skip
+
+
+def missing_proofs() -> list[str]:
+    """Proofs that are named and do not exist."""
+    return [proof for row in ROWS for proof in row.proofs if not _exists(proof)]
+
+
+def _exists(proof: str) -> bool:
+    file, _, name = proof.partition("::")
+    path = TESTS / file
+    return path.is_file() and (not name or f"def {name}(" in path.read_text())
+
+
+def text() -> str:
+    """docs/faults.md."""
+    measured = json.loads((HERE / "measured.json").read_text())
+    kinds = Counter(row.kind for row in ROWS)
+    lines = [
+        "# Faults, and what becomes of them",
+        "",
+        "Generated by `python tests/faults/table.py`; `tests/faults` measures (`SAVE_FIGURES=1`), `script/test --all` "
+        "runs it. *process*: the started program, driven from outside, judged by a witness outside of it. *part*: real "
+        "sockets, files or threads within a test. *fake*: injected through a constructor argument, or told to the pure "
+        "core. *open*: no proof yet.",
+        "",
+        ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS)
+        + f" of {len(ROWS)}. Figures are of x86-64, two shared cores.",
+        "",
+        "| # | fault | injection | kind | bound | measured | proof |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        kind = f"fake: {row.why}" if row.kind == "fake" else row.kind
+        proofs = "<br>".join(f"`{proof.rpartition('/')[2]}`" for proof in row.proofs) or "–"
+        what = measured.get(str(row.number), "–" if row.kind == "open" else "its test passes")
+        lines.append(f"| {row.number} | {row.fault} | {row.injection} | {kind} | {row.bound} | {what} | {proofs} |")
+    return "\n".join([*lines, "", *_soak()]) + "\n"
+
+
+def _soak() -> list[str]:
+    file = HERE / "soak.json"
+    if not file.exists():
+        return []
+    found = json.loads(file.read_text())
+    before, after = found["rss_mb"]
+    lines = [
+        "## The last long soak",
+        "",
+        f"{found['minutes']:.0f} minutes, {found['faults']} faults, {sum(found['failed'].values())} not recovered "
+        f"from. RSS {before} MB after a third, {after} MB at the end; {found['descriptors']} descriptors and "
+        f"{found['threads']} threads. Longest pause between two pings of the watchdog: "
+        f"{found['longest_silence_of_the_watchdog_s']} s (it bites at 10 s). "
+        + ("Nothing was wrong." if not found["wrong"] else f"Wrong: {'; '.join(found['wrong'])}."),
+        "",
+        "| fault | times | median | worst |",
+        "|---|---|---|---|",
+    ]
+    for name, one in found["recovered"].items():
+        lines.append(f"| {name} | {one['times']} | {one['median_s']} s | {one['worst_s']} s |")
+    return [*lines, ""]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text())
