@@ -386,7 +386,7 @@ def test_always_on_waits_for_the_network_for_ever() -> None:
     for fact in ("start", "lost network"):
         stage.do(fact)
     for _ in range(8):
-        stage.until(stage.now + 40.0)
+        stage.until(stage.now + 65.0)
         assert stage.core.snapshot.link is Link.OPENING
         stage.do("lost network")
     assert stage.core.snapshot.link is Link.BACKOFF
