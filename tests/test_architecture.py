@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,11 +46,16 @@ FOREIGN_ADDRESSES = ("/" + "work/", "pypi" + ".org", "pythonhosted" + ".org", "n
 
 def files(top: Path, pattern: str) -> Iterator[Path]:
     """The project's own files: none hidden, installed or generated."""
-    for path in sorted(top.rglob(pattern)):
-        parts = path.relative_to(ROOT).parts
-        hidden = any(part.startswith(".") for part in parts if part not in (".ci", ".gitignore"))
-        if path.is_file() and not hidden and not NOT_OURS & set(parts) and ".egg-info" not in str(path):
-            yield path
+    # Not rglob, which would also walk through a virtual machine's image that is being made in .cache.
+    for folder, folders, names in os.walk(top):
+        folders[:] = sorted(name for name in folders if _ours(name))
+        here = [Path(folder, name) for name in sorted(names) if _ours(name)]
+        yield from (path for path in here if path.match(pattern) and path.is_file())
+
+
+def _ours(name: str) -> bool:
+    hidden = name.startswith(".") and name not in (".ci", ".gitignore")
+    return not hidden and name not in NOT_OURS and not name.endswith(".egg-info")
 
 
 @functools.cache
