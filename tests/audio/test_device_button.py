@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from analysis import noise, onset
 from rig import SILENT_AGENT, WIRE_RATE, displaced, pcm, read, resampled, until
 from steady import Metronome
 
 from device_agent.bench.demo import Simulator
 from device_agent.bench.virtual_audio import RATE, Microphone, Recorder, VirtualCards
+from device_agent.errors import DeviceAgentError
 
 CHILD = Path(__file__).with_name("button_device.py")
 
@@ -100,7 +102,10 @@ def test_push_to_talk_keeps_the_words_spoken_at_once(cards: VirtualCards, tmp_pa
 
 
 def test_toggle_opens_and_closes(cards: VirtualCards, tmp_path: Path) -> None:
-    """One press opens a conversation, the next closes it with a proper goodbye; in between the light says listening."""
+    """One press opens a conversation, the next closes it with a proper goodbye; in between the light says listening.
+
+    Sabotage: without the second press nothing is closed.
+    """
     with (
         Recorder(cards) as _,
         Microphone(cards) as _,
@@ -111,6 +116,8 @@ def test_toggle_opens_and_closes(cards: VirtualCards, tmp_path: Path) -> None:
         device.lit("listening", pressed)
         device.move("release")
         simulator.wait("audio")
+        with pytest.raises(DeviceAgentError, match="did not see closed"):
+            simulator.wait("closed", timeout=1.0)
         pressed = device.move("press")
         assert simulator.wait("closed", since=pressed)["code"] == 1000
         device.lit("idle", pressed)

@@ -9,9 +9,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from rig import SILENT_AGENT, TALK, Call, call, until
+from analysis import noise
+from rig import SILENT_AGENT, TALK, Call, call, pcm, until
 
 from device_agent.bench.virtual_audio import VirtualCards
 
@@ -134,10 +136,16 @@ def own_server() -> Iterator[VirtualCards]:
         os.environ.update(hidden)
 
 
+def loud(run: Call, since: float) -> list[Any]:
+    """The audio from the device that was not silence."""
+    return [event for event in run.simulator.of_kind("audio", since=since) if event["dbfs"] >= -100]
+
+
 def test_the_death_of_the_sound_server_is_survived(tmp_path: Path) -> None:
     """Both cards vanish in a conversation: said as a state, the server still hears silence, nothing spins.
 
-    When the sound server is back, so are the cards, in the same conversation.
+    When the sound server is back, so are the cards, in the same conversation. Sabotage: the noise that the server
+    heard before is measured as sound, and until the sound server is back nobody says "listening".
     """
     with (
         own_server() as cards,
@@ -145,14 +153,19 @@ def test_the_death_of_the_sound_server_is_survived(tmp_path: Path) -> None:
         call(cards, *TALK, environ=systemd.environ) as run,
     ):
         run.ready()
+        said = run.simulator.order("none")
+        run.microphone.say(pcm(noise(1.0, 16_000)))
+        until(lambda: loud(run, said), 4, "the noise is heard")
         cards.kill_server()
         systemd.hears("STATUS=no-microphone")
+        systemd.heard.clear()
         run.pause(2.0)
         began, cpu = run.simulator.order("none"), run.cpu_s()
         run.pause(4.0)
         audio = run.simulator.of_kind("audio", since=began)
         assert 3.0 < sum(event["n"] for event in audio) / 16_000 < 5.0
-        assert all(event["dbfs"] < -100 for event in audio)
+        assert not loud(run, began)
+        assert not [word for word in systemd.heard if word.startswith("STATUS=listening")]
         assert (run.cpu_s() - cpu) / 4.0 < 0.3
         cards.revive_server()
         systemd.heard.clear()
