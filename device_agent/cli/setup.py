@@ -3,6 +3,8 @@
 As root it sets up the service: the key becomes its credential, and it is enabled and started. `--board` first shows and
 makes the change that a sound board needs in the Raspberry Pi's boot configuration.
 
+`device-agent setup echo` only tries how the microphone hears the loudspeaker.
+
 From a script: `device-agent setup --agent-id ID --no-audio < key-file`.
 """
 
@@ -30,6 +32,9 @@ from device_agent.errors import ConfigError, UsageError
 from device_agent.setup.boards import BOARDS, board
 from device_agent.setup.boot import BootConfig
 
+PARTS = {"echo": "how the microphone hears the loudspeaker, and which audio.echo suits that"}
+"""What can be set up alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outside:
@@ -52,6 +57,8 @@ class Outside:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds setup's options."""
     add_settings_arguments(parser)
+    parser.add_argument("part", nargs="?", choices=tuple(PARTS), help="; ".join(f"{n}: {h}" for n, h in PARTS.items()))
+    parser.add_argument("--write", action="store_true", help="of a part: store its advice without asking")
     parser.add_argument("--agent-id", metavar="ID", help="the agent's id, as the ElevenLabs dashboard shows it")
     parser.add_argument("--region", choices=tuple(HOSTS), help="where your ElevenLabs account lives")
     parser.add_argument("--board", choices=tuple(board.name for board in BOARDS), help="the sound board on this Pi")
@@ -61,6 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs setup in this terminal, or with the key from standard input."""
+    if args.part:
+        return _part(args)
     ask, ask_hidden = (input, getpass.getpass) if sys.stdin.isatty() else (_no_terminal, _read_line)
     try:
         outside = Outside(ask, ask_hidden, prove, play_back, os.environ, _systemctl, _mixer)
@@ -96,6 +105,16 @@ def setup(args: argparse.Namespace, paths: Paths, outside: Outside) -> int:
         print("The service runs: device-agent status" if started else "It did not start: journalctl -u device-agent")
     else:
         print(f"Now talk with it:\n  {_run_line(args)}")
+    return 0
+
+
+def _part(args: argparse.Namespace) -> int:
+    """Set up one thing alone."""
+    from device_agent.cli.echo_trial import echo_trial
+
+    paths = settings_paths(args)
+    settings = load(paths, os.environ, args.sets).settings
+    echo_trial(settings, Place.of(paths).config, args.write, input if sys.stdin.isatty() else lambda _: "no")
     return 0
 
 

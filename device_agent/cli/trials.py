@@ -97,7 +97,7 @@ def _record(card: Card, pause: Pause) -> bytes:
             heard += card.stream.read(period, exception_on_overflow=False)
             waits = 0
         else:
-            waits = _wait(waits, available, f"microphone {card.name!r} delivers nothing", pause)
+            waits = wait(waits, available, f"microphone {card.name!r} delivers nothing", pause)
     return card.mono(bytes(heard))
 
 
@@ -106,22 +106,22 @@ def _play(card: Card, pcm: bytes, pause: Pause) -> None:
     pcm += bytes(2 * int(card.rate * TAIL_S))
     waits = 0
     for start in range(0, len(pcm), 2 * period):
-        piece = _spread(pcm[start : start + 2 * period].ljust(2 * period, b"\0"), card.channels)
+        piece = spread(pcm[start : start + 2 * period].ljust(2 * period, b"\0"), card.channels)
         while (room := card.stream.get_write_available()) < period:
-            waits = _wait(waits, room, f"loudspeaker {card.name!r} takes nothing", pause)
+            waits = wait(waits, room, f"loudspeaker {card.name!r} takes nothing", pause)
         card.stream.write(piece, period, exception_on_underflow=False)
         waits = 0
 
 
-def _wait(waits: int, available: int, problem: str, pause: Pause) -> int:
-    """Wait a quarter of a period; raises `AudioError` when the card is gone or we have waited too often."""
+def wait(waits: int, available: int, problem: str, pause: Pause) -> int:
+    """Wait a quarter of a period; the new count of waits. `AudioError`: the card is gone, or we waited too often."""
     if available < 0 or waits * PERIOD_S / 4 > PATIENCE_S:
         raise AudioError(f"{problem}: plug it in again, or choose another one in [audio]")
     pause(PERIOD_S / 4)
     return waits + 1
 
 
-def _spread(mono: bytes, channels: int) -> bytes:
+def spread(mono: bytes, channels: int) -> bytes:
     """The same samples on every channel."""
     if channels == 1:
         return mono
