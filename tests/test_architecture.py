@@ -218,4 +218,5 @@ def test_the_wall_clock_decides_nothing() -> None:
         if isinstance(node, ast.Attribute) and node.attr in {"time", "now", "today", "strftime", "localtime", "gmtime"}
         if isinstance(node.value, ast.Name) and node.value.id in {"time", "datetime", "date"}
     }
-    assert {file for file in asked if not file.startswith("simulator/")} == {"flight.py", "system/wall_clock.py"}
+    asked = {file for file in asked if not file.startswith("simulator/")}
+    assert asked == {"doctor/host.py", "flight.py", "system/wall_clock.py"}

@@ -1,0 +1,50 @@
+"""All checks, in the order in which a person would look."""
+
+from __future__ import annotations
+
+from device_agent.doctor import agent, clock, configuration, machine, network, pins, service, sound, system
+from device_agent.doctor.check import Check
+
+CHECKS: tuple[Check, ...] = (
+    Check("system.python", system.python),
+    Check("system.libraries", system.libraries, ("system.python",)),
+    Check("system.resampler", system.resampler),
+    Check("config.valid", configuration.valid),
+    Check("config.secrets", configuration.secrets, ("config.valid",)),
+    Check("config.access", configuration.access, ("config.secrets",)),
+    Check("clock.date", clock.sane),
+    Check("clock.synchronised", clock.synchronised, ("clock.date",)),
+    Check("network.link", network.link, ("config.valid",)),
+    Check("network.route", network.route, ("network.link",)),
+    Check("network.proxy", network.proxy, ("config.valid",)),
+    Check("network.name", network.name, ("network.route",)),
+    Check("network.tcp", network.tcp, ("network.name",)),
+    Check("network.tls", network.tls, ("network.tcp", "clock.date")),
+    Check("network.http", network.http, ("network.tls",)),
+    Check("agent.right", agent.right, ("network.http", "config.access", "system.libraries")),
+    Check("agent.conversation", agent.conversation, ("agent.right",)),
+    Check("agent.formats", agent.formats, ("agent.conversation",)),
+    Check("board.card", machine.board),
+    Check("audio.cards", sound.cards, ("board.card",)),
+    Check("audio.rights", sound.rights, ("audio.cards",)),
+    Check("audio.configured", sound.configured, ("audio.cards", "config.valid")),
+    Check("audio.free", sound.free, ("audio.configured",)),
+    Check("audio.microphone", sound.microphone, ("audio.rights", "audio.free", "system.libraries")),
+    Check("audio.level", sound.level, ("audio.microphone",)),
+    Check("audio.loudspeaker", sound.loudspeaker, ("audio.rights", "audio.free", "system.libraries")),
+    Check("audio.echo", sound.echo, ("config.valid",)),
+    Check("gpio.chip", pins.chip, ("config.valid",)),
+    Check("gpio.rights", pins.rights, ("gpio.chip",)),
+    Check("gpio.library", pins.library, ("gpio.chip",)),
+    Check("power.voltage", machine.power),
+    Check("power.temperature", machine.temperature),
+    Check("disk.space", machine.space),
+    Check("disk.writable", machine.writable),
+    Check("memory.available", machine.memory),
+    Check("service.enabled", service.enabled),
+    Check("service.linger", service.linger, ("service.enabled",)),
+    Check("service.running", service.running),
+    Check("service.watchdog", service.watchdog, ("service.running",)),
+    Check("service.restarts", service.restarts),
+    Check("service.device", service.device, ("service.running",)),
+)
