@@ -16,17 +16,21 @@ log = logging.getLogger("device_agent")
 
 
 FIELDS = tuple(field.name for field in fields(Snapshot))
+EACH_TURN = ("turn",)  # in a long conversation these alone would be a hundred lines
 WRONG = ("fault", "advice", "microphone", "loudspeaker", "unheard_s")
 
 
 class LogObserver:
     """Stable event names with key=value pairs; transitions are logged here and nowhere else.
 
-    Words of a conversation are replaced by their length unless `transcripts` is set.
+    Words of a conversation are replaced by their length unless `transcripts` is set. What happens at every turn is said
+    at level debug, so that a conversation of any length is less than 30 lines.
     """
 
     def __init__(self, transcripts: bool) -> None:
         self._transcripts = transcripts
+        self._level = logging.INFO if transcripts else logging.DEBUG
+        self._turns = 0
         self._last = Snapshot()
         self.skipped: Counter[str] = Counter()
 
@@ -43,14 +47,21 @@ class LogObserver:
             before, after = getattr(self._last, name), getattr(new, name)
             if before != after:
                 level = logging.WARNING if name in WRONG and after else logging.INFO
-                log.log(level, "state.%s from=%s to=%s", name, _plain(before), _plain(after))
+                log.log(
+                    logging.DEBUG if name in EACH_TURN else level,
+                    "state.%s from=%s to=%s",
+                    name,
+                    _plain(before),
+                    _plain(after),
+                )
 
     def _words(self, text: str) -> str:
         return repr(text) if self._transcripts else f"<{len(text)} characters>"
 
     def _ended(self, event: e.LinkEnded) -> None:
-        end = event.end
-        log.info("link.ended conn=%d kind=%s code=%d reason=%r", event.conn, end.kind.value, end.code, end.reason)
+        end, turns, self._turns = event.end, self._turns, 0
+        what = event.conn, end.kind.value, end.code, end.reason, turns
+        log.info("link.ended conn=%d kind=%s code=%d reason=%r turns=%d", *what)
 
     def _skipped(self, event: e.WireSkipped) -> None:
         key = f"{event.type}:{event.reason}"
@@ -70,9 +81,10 @@ class LogObserver:
                 message.user_input_audio_format,
             )
         elif isinstance(message, m.UserTranscript):
-            log.info("conversation.user text=%s", self._words(message.text))
+            self._turns += 1
+            log.log(self._level, "conversation.user text=%s", self._words(message.text))
         elif isinstance(message, m.AgentResponse):
-            log.info("conversation.agent text=%s", self._words(message.text))
+            log.log(self._level, "conversation.agent text=%s", self._words(message.text))
 
     def _device(self, event: e.DeviceUp) -> None:
         what = event.device, event.name, event.rate, event.channels
@@ -83,7 +95,7 @@ class LogObserver:
         log.log(logging.WARNING if event.failing else logging.INFO, "echo.means means=%s loss_db=%s", event.means, loss)
 
     def _played(self, event: e.Played) -> None:
-        log.info("reply.played id=%s ms=%.0f complete=%s", event.event_id, event.ms, event.complete)
+        log.debug("reply.played id=%s ms=%.0f complete=%s", event.event_id, event.ms, event.complete)
 
     def _chirp(self, event: e.ChirpSearched) -> None:
         log.info("self-check.done heard=%s silent=%s", event.heard, event.silent)
@@ -95,7 +107,12 @@ class LogObserver:
         log.warning("panel.down reason=%r", event.reason)
 
     def _tool(self, event: e.ToolDone) -> None:
-        log.info("tool.done id=%s error=%s", event.tool_call_id, event.is_error)
+        log.log(
+            logging.WARNING if event.is_error else logging.DEBUG,
+            "tool.done id=%s error=%s",
+            event.tool_call_id,
+            event.is_error,
+        )
 
 
 SAY: dict[type, Callable[..., None]] = {

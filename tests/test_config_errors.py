@@ -62,7 +62,7 @@ def problems_of(file: Path, text: str | bytes) -> list[str]:
         ),
         ("[audio]\nechoo = 'off'", "2: unknown setting 'audio.echoo'; did you mean audio.echo?"),
         ("[audio]\nbutton_pin = 1", "2: unknown setting 'audio.button_pin'; did you mean panel.button_pin?"),
-        ("[log]\nzzz = 1", "2: unknown setting 'log.zzz'; allowed: log.level, log.transcripts"),
+        ("[log]\nzzz = 1", "2: unknown setting 'log.zzz'; allowed: log.level, log.transcripts, log.format"),
         ("[autio]\necho = 'off'", "1: unknown section 'autio'; did you mean audio?"),
         ("echo = 'off'", "1: unknown section 'echo'; did you mean audio.echo?"),
         (

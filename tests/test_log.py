@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
 
 import pytest
 
-from device_agent.system.log import LineWriter, QueueingHandler, configure
+from device_agent.system.log import Limit, LineWriter, QueueingHandler, configure, formatter, is_journal
 
 
 @pytest.fixture
@@ -70,3 +71,54 @@ def test_all_logging_goes_through_the_queue() -> None:
         root.setLevel(level)
         logging.getLogger("websocket").setLevel(logging.NOTSET)
     assert lines == ["WARNING MainThread this key=value"]
+
+
+def record(level: int, text: str, *values: object) -> logging.LogRecord:
+    return logging.LogRecord("x", level, "", 0, text, values, None)
+
+
+def test_journald_gets_priorities() -> None:
+    """A number in angle brackets before each line, also of a text of several."""
+    said = [formatter("journal").format(record(level, "an.event\nmore")) for level in (10, 20, 30, 40, 50)]
+    assert [text.splitlines()[0][:3] for text in said] == ["<7>", "<6>", "<4>", "<3>", "<2>"]
+    assert said[0].splitlines()[1] == "<7>more"
+
+
+def test_json_has_the_events_keys() -> None:
+    """As values, not as text; what is no event is a message."""
+    line = json.loads(formatter("json").format(record(logging.WARNING, "card.lost name=%r rate=%d", "USB", 48_000)))
+    assert (line["event"], line["name"], line["rate"], line["level"]) == ("card.lost", "USB", 48_000, "warning")
+    line = json.loads(formatter("json").format(record(logging.INFO, "%s is up", "it")))
+    assert line["message"] == "it is up"
+
+
+def test_only_a_stream_that_leads_to_journald_counts_as_one(pipe: tuple[int, int]) -> None:
+    """systemd names the stream by device and inode: after a redirection it is another one."""
+    status = os.fstat(pipe[1])
+    assert is_journal(pipe[1], {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
+    assert not is_journal(pipe[1], {"JOURNAL_STREAM": "8:1"})
+    assert not is_journal(pipe[1], {})
+    assert not is_journal(999_999, {"JOURNAL_STREAM": "8:1"})
+
+
+def test_one_event_cannot_fill_the_log() -> None:
+    """10 lines a minute of each; the first of the next minute says how many were left out; others are not touched."""
+    now = [0.0]
+    limit = Limit(lambda: now[0])
+    storm = [limit.filter(record(logging.WARNING, "bad.thing n=%d", n)) for n in range(500)]
+    assert sum(storm) == 10
+    assert limit.filter(record(logging.WARNING, "other.thing"))
+    now[0] = 60.0
+    later = record(logging.WARNING, "bad.thing n=%d", 7)
+    assert limit.filter(later)
+    assert later.getMessage() == "bad.thing n=7 left-out=490"
+
+
+def test_a_key_never_reaches_the_log() -> None:
+    """Whoever logs it: the last line of defence."""
+    lines: list[str] = []
+    handler = QueueingHandler(lines.append)
+    for style in ("text", "journal", "json"):
+        handler.setFormatter(formatter(style))
+        handler.handle(record(logging.ERROR, "refused key=%s", "sk_0123456789abcdefCANARY"))
+    assert len(lines) == 3 and "CANARY" not in "".join(lines)

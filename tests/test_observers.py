@@ -50,7 +50,7 @@ def test_a_change_of_state_is_one_line(caplog: pytest.LogCaptureFixture) -> None
     observer(0.1, e.Tick(), (), state)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("INFO", "state.link from=down to=ready"),
-        ("INFO", "state.turn from=idle to=listening"),
+        ("DEBUG", "state.turn from=idle to=listening"),
         ("WARNING", "state.microphone from='' to='no microphone: plug one in'"),
     ]
 
@@ -77,7 +77,7 @@ def test_other_facts_are_one_line_each(caplog: pytest.LogCaptureFixture) -> None
         e.PanelDown("no GPIO"),
     )
     assert lines == [
-        "link.ended conn=2 kind=close code=1008 reason='no'",
+        "link.ended conn=2 kind=close code=1008 reason='no' turns=0",
         "device.up device=microphone name='USB' rate=16000 channels=1",
         "reply.played id=3 ms=1500 complete=True",
         "uplink.dropped frames=7",
@@ -143,3 +143,32 @@ def test_the_timeline_shows_tools_and_light() -> None:
         "  0.200 s  no loudspeaker: gone",
         "  0.300 s  link ended    network",
     ]
+
+
+def test_a_long_conversation_is_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """40 turns with tools: at level info 10 lines at most, the turns counted in the last; at debug all of them."""
+    counts = {}
+    for level in (logging.INFO, logging.DEBUG):
+        caplog.clear()
+        caplog.set_level(level, "device_agent")
+        observer = LogObserver(False)
+        state = Snapshot()
+        for link in (Link.OPENING, Link.INITIATING, Link.READY):
+            state = replace(state, link=link)
+            observer(0.0, e.Tick(), (), state)
+        observer(0.0, e.ServerSaid(1, m.Metadata("conv_1", "pcm_16000", "pcm_16000")), (), state)
+        for _ in range(40):
+            for turn in (Turn.LISTENING, Turn.THINKING, Turn.SPEAKING):
+                observer(0.0, e.Tick(), (), replace(state, turn=turn))
+            observer(0.0, HELLO, (), replace(state, turn=Turn.SPEAKING))
+            observer(
+                0.0, e.ServerSaid(1, m.AgentResponse("a secret answer", 1)), (), replace(state, turn=Turn.SPEAKING)
+            )
+            observer(0.0, e.ToolDone(1, "call_1", "22 degrees", False), (), replace(state, turn=Turn.SPEAKING))
+            observer(0.0, e.Played(1, 900.0, True), (), replace(state, turn=Turn.SPEAKING))
+        observer(0.0, e.LinkEnded(1, End(Kind.CLOSE, 1000)), (), replace(state, link=Link.DOWN))
+        text = caplog.text
+        assert "turns=40" in text and "secret" not in text and "22 degrees" not in text
+        counts[level] = len(caplog.records)
+    assert counts[logging.INFO] <= 10
+    assert counts[logging.DEBUG] > 200

@@ -89,7 +89,7 @@ def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace, problem
     from device_agent.flight import directory
     from device_agent.observers import LogObserver, Timeline
     from device_agent.supervisor import LOOK_S, Inbox, Line, Supervisor
-    from device_agent.system.log import LineWriter, configure
+    from device_agent.system.log import LineWriter, configure, is_journal
     from device_agent.system.notify import Notifier
     from device_agent.system.state_file import StateFile
 
@@ -98,10 +98,12 @@ def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace, problem
     def tell(text: str) -> None:
         inbox.put(Line(text))
 
-    configure("warning" if args.timeline else settings.log.level, tell)
+    output = sys.stdout.fileno()
+    style = "journal" if settings.log.format == "auto" and is_journal(output, os.environ) else settings.log.format
+    configure("warning" if args.timeline else settings.log.level, tell, style)
     notifier = Notifier(os.environ)
     look_s = min(LOOK_S, (notifier.watchdog_interval() or 4 * LOOK_S) / 4)  # three pings may be late
-    supervisor = Supervisor(inbox, LineWriter(sys.stdout.fileno()).write, notifier, look_s=look_s)
+    supervisor = Supervisor(inbox, LineWriter(output).write, notifier, look_s=look_s)
     observer = Timeline(tell) if args.timeline else LogObserver(settings.log.transcripts)
     state = StateFile.standard(os.environ)
     control = socket_path(os.environ) if settings.control.socket == "auto" else None

@@ -282,6 +282,11 @@ class Log:
 
     level: str = _opt("info", "Least level.", choices=("debug", "info", "warning", "error"))
     transcripts: bool = _opt(False, "Write what was said; off keeps lengths only.")
+    format: str = _opt(
+        "auto",
+        "json: one object a line, with the event's keys. auto: text, with journald's priorities where it listens.",
+        choices=("auto", "text", "json"),
+    )
 
 
 @record
