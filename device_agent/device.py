@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from device_agent.config.reload import Reload
 from device_agent.config.schema import Settings
 from device_agent.config.secrets import Secrets
 from device_agent.core import commands as c
@@ -85,6 +86,8 @@ class Device:
         self._performers = self._who_performs()
         self._snapshot = Snapshot()
         self._began = time.monotonic()
+        self.reload: Reload | None = None
+        """Reads the configuration again, for the control socket."""
         self.problems = ""
         """What is wrong with the configuration, where the device runs on its last good one."""
         self._conn = 0
@@ -137,7 +140,7 @@ class Device:
     def _control(self, path: Path) -> Worker:
         from device_agent.control.server import Control, Facts
 
-        facts = Facts(self.post, lambda: self._snapshot, self.status, self._settings.control.captions)
+        facts = Facts(self.post, lambda: self._snapshot, self.status, self._settings.control.captions, self.reload)
         self._listener = Control(path, facts, self._supervisor.failed)
         return self._listener
 

@@ -16,7 +16,7 @@ log = logging.getLogger("device_agent")
 
 
 FIELDS = tuple(field.name for field in fields(Snapshot))
-EACH_TURN = ("turn",)  # in a long conversation these alone would be a hundred lines
+QUIET = ("turn", "today_s", "month_s")  # of a long conversation these alone would be a hundred lines
 WRONG = ("fault", "advice", "microphone", "loudspeaker", "unheard_s")
 
 
@@ -28,11 +28,15 @@ class LogObserver:
     """
 
     def __init__(self, transcripts: bool) -> None:
-        self._transcripts = transcripts
-        self._level = logging.INFO if transcripts else logging.DEBUG
+        self.transcripts(transcripts)
         self._turns = 0
         self._last = Snapshot()
         self.skipped: Counter[str] = Counter()
+
+    def transcripts(self, wanted: bool) -> None:
+        """Whether words are written from now on; any thread."""
+        self._transcripts = wanted
+        self._level = logging.INFO if wanted else logging.DEBUG
 
     def __call__(self, now: float, event: e.Event, commands: Sequence[c.Command], snapshot: Snapshot) -> None:
         if snapshot is not self._last:
@@ -47,13 +51,8 @@ class LogObserver:
             before, after = getattr(self._last, name), getattr(new, name)
             if before != after:
                 level = logging.WARNING if name in WRONG and after else logging.INFO
-                log.log(
-                    logging.DEBUG if name in EACH_TURN else level,
-                    "state.%s from=%s to=%s",
-                    name,
-                    _plain(before),
-                    _plain(after),
-                )
+                level = logging.DEBUG if name in QUIET else level
+                log.log(level, f"state.{name} from=%s to=%s", _plain(before), _plain(after))
 
     def _words(self, text: str) -> str:
         return repr(text) if self._transcripts else f"<{len(text)} characters>"

@@ -15,6 +15,10 @@ from typing import Any
 import pytest
 
 from device_agent.__main__ import main
+from device_agent.config.load import load
+from device_agent.config.paths import Paths
+from device_agent.config.reload import Change, Reload, change
+from device_agent.config.schema import Settings
 from device_agent.control.client import Client, find, socket_path
 from device_agent.control.requests import LINE_BYTES, WISHES, BadRequest, parse
 from device_agent.control.server import BACKLOG_BYTES, CLIENTS, REQUESTS_PER_S, Control, Facts
@@ -29,12 +33,12 @@ from device_agent.runtime.deadline import Deadline
 class Desk:
     """A running control thread; `told` is what it passed on."""
 
-    def __init__(self, path: Path, captions: bool = False) -> None:
+    def __init__(self, path: Path, captions: bool = False, reload: Reload | None = None) -> None:
         self.path = path
         self.told: list[e.Event] = []
         self.failures: list[BaseException] = []
         self.snapshot = Snapshot()
-        facts = Facts(self.told.append, lambda: self.snapshot, self.status, captions)
+        facts = Facts(self.told.append, lambda: self.snapshot, self.status, captions, reload)
         self.control = Control(path, facts, lambda _, error: self.failures.append(error))
 
     def status(self) -> dict[str, Any]:
@@ -116,7 +120,7 @@ def test_a_line_is_a_wish(line: str, event: e.Event | None) -> None:
         (b"\xff\xfe", "not a line of JSON"),
         (b"[1]", 'not an object with "do"'),
         (b'{"do":5}', 'not an object with "do"'),
-        (b'{"do":"dance"}', "unknown wish 'dance'; there are: status, subscribe, talk"),
+        (b'{"do":"dance"}', "unknown wish 'dance'; there are: status, subscribe, reload, talk"),
         (b'{"do":"talk","loud":1}', "unknown field 'loud'"),
         (b'{"do":"say"}', 'needs a "text"'),
         (b'{"do":"say","text":"  "}', 'needs a "text"'),
@@ -354,3 +358,33 @@ def test_the_example_for_node_exporter(start: Callable[..., Desk], tmp_path: Pat
         environ = {**os.environ, "RUNTIME_DIRECTORY": str(place)}
         done = subprocess.run((sys.executable, script), env=environ, capture_output=True, text=True, check=True)
         assert expected in done.stdout
+
+
+def test_a_reload_says_what_holds_now_and_what_waits(
+    start: Callable[..., Desk], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Log and own sounds change at once, everything else is named; a mistake is named and changes nothing."""
+    file = tmp_path / "config.toml"
+    held = [Settings()]
+
+    def reload() -> Change:
+        done = change(held[0], load(Paths(tmp_path, tmp_path, only=file), {}).settings)
+        held[0] = done.settings
+        return done
+
+    desk = start(reload=reload)
+    file.write_text("[log]\nlevel = 'debug'\n[sounds]\nearcons = false\n[audio]\nbarge_in = 'open'\n")
+    assert main(["config", "reload", "--socket", str(desk.path)]) == 0
+    said = capsys.readouterr().out
+    assert "holds now: sounds.earcons, log.level\n" in said and "restart device-agent): audio.barge_in\n" in said
+    assert (held[0].log.level, held[0].sounds.earcons, held[0].audio.barge_in) == ("debug", False, "gated")
+    file.write_text("[log]\nlevel = 'loud'\n")
+    with Client(desk.path) as client, pytest.raises(UsageError, match=r"config\.toml:2: log\.level"):
+        client.ask("reload")
+    assert held[0].log.level == "debug"
+
+
+def test_a_device_without_files_says_so(start: Callable[..., Desk]) -> None:
+    """One that was built by a test, or by another program."""
+    with Client(start().path) as client, pytest.raises(UsageError, match="cannot read its configuration again"):
+        client.ask("reload")

@@ -84,6 +84,20 @@ def test_a_press_without_a_meaning_in_this_state_is_only_answered() -> None:
     assert orders_of(stage) == [c.PlayClip]
 
 
+def test_its_own_sounds_follow_a_configuration_that_is_read_again() -> None:
+    """Switched off, a press is silent; switched on again, it is answered."""
+    stage = Stage(configured([("activation.modes", "remote"), ("sounds.earcons", "true")]))
+    counts = []
+    for earcons in (True, False, True):
+        stage.give(e.SoundsWanted(earcons, speech=False))
+        stage.do("press")
+        stage.until(stage.now + 0.1)
+        stage.do("release")
+        stage.until(stage.now + 10.0)
+        counts.append(orders_of(stage).count(c.PlayClip))
+    assert counts == [1, 1, 2]
+
+
 def orders_of(stage: Stage) -> list[type]:
     return [
         type(order) for _, order in stage.done if not isinstance(order, c.Show | c.UseLoudspeaker | c.UseMicrophone)

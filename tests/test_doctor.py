@@ -492,7 +492,8 @@ def test_the_sandbox_is_the_units_own() -> None:
 
 def test_only_root_may_put_on_the_sandbox() -> None:
     """Said in one line, before anything runs."""
-    unit = "[Service]\nUser=x\nExecStart=/opt/venv/bin/device-agent run\n"
+    unit = "[Service]\nUser=x\nExecStart=/usr/bin/device-agent run\n"
+    unit += "[Service]\nExecStart=\nExecStart=/opt/venv/bin/device-agent run\n"
     answers = {"id": Output(0, "0"), "systemctl": Output(0, unit)}
     words = command(Host(run=lambda words: answers[words[0]]), ["--json"])
     assert words[-3:] == ["/opt/venv/bin/device-agent", "doctor", "--json"] and "User=x" in words

@@ -16,7 +16,7 @@ COMMANDS: Mapping[str, str] = {
     "say": "say something to the agent in writing",
     "mute": "mute or unmute the microphone",
     "volume": "show or set the volume",
-    "config": "check or show the configuration",
+    "config": "check or show the configuration, or have it read again",
     "doctor": "which part is broken, and what to do about it",
     "demo": "a spoken conversation with a local simulator: no key, no microphone, no Pi",
     "bench": "tools of the bench: a simulator of the service, a level meter, recordings",

@@ -1,17 +1,20 @@
-"""Check the configuration, or show the settings that hold."""
+"""Check the configuration, show the settings that hold, or have the running device read them again."""
 
 from __future__ import annotations
 
 import argparse
 
 from device_agent.cli.options import add_settings_arguments, load_settings
+from device_agent.cli.remote import add_socket_argument, device
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the sub-commands `check` and `show`."""
+    """Adds the sub-commands `check`, `show` and `reload`."""
     actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
     check = actions.add_parser("check", help="name every mistake (exit code 78), or say ok")
     add_settings_arguments(check)
+    reload = actions.add_parser("reload", help="the running device reads it again: says what waits for a restart")
+    add_socket_argument(reload)
     show = actions.add_parser("show", help="print the settings that hold, as TOML")
     add_settings_arguments(show)
     show.add_argument("--origin", action="store_true", help="say for each setting where it comes from")
@@ -20,7 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints to stdout; raises `ConfigError` with every mistake."""
-    return _check(args) if args.action == "check" else _show(args)
+    return {"check": _check, "show": _show, "reload": _reload}[args.action](args)
+
+
+def _reload(args: argparse.Namespace) -> int:
+    with device(args) as client:
+        done = client.ask("reload")
+    print(f"holds now: {', '.join(done['live']) or 'nothing has changed that may change while it runs'}")
+    if done["restart"]:
+        print(f"holds after a restart (systemctl restart device-agent): {', '.join(done['restart'])}")
+    return 0
 
 
 def _check(args: argparse.Namespace) -> int:

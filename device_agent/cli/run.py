@@ -84,6 +84,7 @@ def stand(error: ConfigError, reload: Callable[[], Loaded], pause_s: float = LOO
 
 
 def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace, problems: Sequence[str]) -> int:
+    from device_agent.cli.reloading import Reloading
     from device_agent.control.client import socket_path
     from device_agent.device import Device
     from device_agent.flight import directory
@@ -111,6 +112,8 @@ def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace, problem
     flight = directory(os.environ)
     device = Device(settings, secrets, supervisor, [observer], *kept, state=state, flight=flight, control=control)
     device.problems = "; ".join(problems)
+    listening = observer if isinstance(observer, LogObserver) else None
+    device.reload = Reloading(device, settings, lambda: load_settings(args).settings, listening)
     for problem in problems:
         logging.getLogger(__name__).error("config.error runs-on=last-good problem=%r", problem)
     place = last_good(os.environ)

@@ -11,7 +11,7 @@ from device_agent.core import events as e
 LINE_BYTES = 4096
 TEXT_CHARACTERS = 1000
 
-STATUS, SUBSCRIBE = "status", "subscribe"
+STATUS, SUBSCRIBE, RELOAD = "status", "subscribe", "reload"
 NEEDS_CONVERSATION = ("context",)
 
 
@@ -20,7 +20,7 @@ class BadRequest(Exception):
 
 
 def parse(line: bytes) -> tuple[str, e.Event | None]:
-    """The wish's name, and the fact that it is for the core (None for `status` and `subscribe`).
+    """The wish's name, and the fact that it is for the core (None for `status`, `subscribe` and `reload`).
 
     Raises `BadRequest`.
     """
@@ -31,12 +31,12 @@ def parse(line: bytes) -> tuple[str, e.Event | None]:
     if not isinstance(request, dict) or not isinstance(request.get("do"), str):
         raise BadRequest('not an object with "do"')
     wish = request.pop("do")
-    if wish in (STATUS, SUBSCRIBE):
+    if wish in (STATUS, SUBSCRIBE, RELOAD):
         _nothing_else(request)
         return wish, None
     make = WISHES.get(wish)
     if make is None:
-        raise BadRequest(f"unknown wish {wish[:40]!r}; there are: {', '.join((STATUS, SUBSCRIBE, *WISHES))}")
+        raise BadRequest(f"unknown wish {wish[:40]!r}; there are: {', '.join((STATUS, SUBSCRIBE, RELOAD, *WISHES))}")
     event = make(request)
     _nothing_else(request)
     return wish, event

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from device_agent.config.reload import Change
 from device_agent.control.requests import (
     LINE_BYTES,
     NEEDS_CONVERSATION,
+    RELOAD,
     STATUS,
     SUBSCRIBE,
     BadRequest,
@@ -30,6 +32,7 @@ from device_agent.control.requests import (
 from device_agent.core import events as e
 from device_agent.core.indicator import Snapshot
 from device_agent.core.tables import Link
+from device_agent.errors import ConfigError
 from device_agent.protocol import messages as m
 from device_agent.runtime.deadline import Clock
 from device_agent.runtime.wakeup import Wakeup
@@ -66,6 +69,8 @@ class Facts:
     status: Callable[[], Mapping[str, Any]]
     captions: bool = False
     """Whether subscribers may hear what is said."""
+    reload: Callable[[], Change] | None = None
+    """Reads the configuration again; raises `ConfigError`."""
 
 
 class Control(Worker):
@@ -191,6 +196,8 @@ class Control(Worker):
             return refusal(str(error))
         if wish == STATUS:
             return answer(**self._facts.status())
+        if wish == RELOAD:
+            return self._reload()
         if wish == SUBSCRIBE:
             client.subscribed = True
             self._subscribers = sum(one.subscribed for one in self._clients.values())
@@ -200,6 +207,16 @@ class Control(Worker):
         if event is not None:
             self._facts.post(event)
         return answer()
+
+    def _reload(self) -> bytes:
+        """Reads some small files: a memory card that is slow holds up nothing but this thread."""
+        if self._facts.reload is None:
+            return refusal("this device cannot read its configuration again")
+        try:
+            change = self._facts.reload()
+        except ConfigError as error:
+            return refusal("; ".join(error.problems))
+        return answer(live=change.live, restart=change.later)
 
     def _spread(self) -> None:
         lines = b""

@@ -263,6 +263,7 @@ HANDLERS: dict[type, Callable[..., None]] = {
     e.ChirpSearched: lambda self, event: self._check.found(event),
     e.Volume: Conversation._set_volume,
     e.Restored: Conversation._restore,
+    e.SoundsWanted: lambda self, event: self._sounds.want(event),
     e.Calendar: lambda self, event: self._session.calendar(event),
     e.Edge: lambda self, event: self._hands.edge(event),
     e.MuteSwitch: lambda self, event: self._mute.switched(event),

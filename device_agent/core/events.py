@@ -127,6 +127,15 @@ class Restored:
     month_s: float = 0.0
 
 
+@record
+class SoundsWanted:
+    """The configuration was read again: which of its own sounds the device shall make, and in which language."""
+
+    earcons: bool
+    speech: bool
+    language: str = ""
+
+
 # ------------------------------------------------------------------------------------------- panel
 @record
 class Edge:
@@ -283,7 +292,8 @@ class Tick:
 
 Event = (
     Frame | DeviceUp | DeviceDown | Echo | PlaybackStarted | Played | PlaybackIdle | ClipEnded
-    | ChirpSearched | Volume | Restored | Edge | MuteSwitch | Mute | Presence | Remote | WakeWord | PanelDown | PanelUp
+    | ChirpSearched | Volume | Restored | SoundsWanted | Edge | MuteSwitch | Mute | Presence | Remote | WakeWord
+    | PanelDown | PanelUp
     | LinkOpened | NetworkUp | LinkEnded | ServerSaid | AgentAudio | WireSkipped | UplinkDropped
     | ToolDone | Calendar | Start | Stop | Tick
 )  # fmt: skip

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from device_agent.config.schema import Settings
 from device_agent.core import commands as c
@@ -95,6 +96,7 @@ class Sounds:
 
     def __init__(self, settings: Settings, state: State, speaker: Speaker) -> None:
         self._settings = settings
+        self._wanted = settings.sounds
         self._state = state
         self._speaker = speaker
         self._seen = state.snapshot
@@ -148,12 +150,17 @@ class Sounds:
             tail_s = self._settings.audio.tail_ms / 1000 if self._state.spoken else 0.0
             self._state.after("clip", max(DRAIN_S, tail_s))
 
+    def want(self, event: e.SoundsWanted) -> None:
+        """Another configuration."""
+        wanted = replace(self._wanted, earcons=event.earcons, speech=event.speech, language=event.language)
+        self._wanted = wanted
+
     def over(self) -> None:
         """Nothing of ours sounds any more."""
         self._state.clip = self._state.spoken = False
 
     def _play(self, rule: Rule) -> None:
-        now, wanted = self._state.now, self._settings.sounds
+        now, wanted = self._state.now, self._wanted
         if not rule.hand and now - self._played.get(rule, float("-inf")) < REPEAT_S:
             return
         self._played[rule] = now
@@ -171,7 +178,7 @@ class Sounds:
     def _order(self, earcon: str, speech: str) -> None:
         state = self._state
         self._number += 1
-        language = self._settings.sounds.language or state.snapshot.language
+        language = self._wanted.language or state.snapshot.language
         state.orders.append(c.PlayClip(self._number, earcon, speech, language))
         state.clip, state.spoken = bool(earcon or speech), bool(speech)
         state.cancel("clip")

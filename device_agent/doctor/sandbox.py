@@ -35,7 +35,9 @@ def command(host: Host, arguments: Sequence[str]) -> list[str]:
     unit = host.run(("systemctl", "cat", UNIT))
     if unit.code:
         raise ServiceError(f"{UNIT} is not installed: {unit.text or 'no systemd here'}")
-    start = next((line.partition("=")[2] for line in unit.text.splitlines() if line.startswith("ExecStart=/")), "")
-    program = start.split()[0] if start else "/usr/bin/device-agent"
+    starts = [line.partition("=")[2] for line in unit.text.splitlines() if line.startswith("ExecStart=/")]
+    program = (
+        starts[-1].split()[0] if starts else "/usr/bin/device-agent"
+    )  # the last: a change of one's own comes later
     given = [word for line in properties(unit.text) for word in ("-p", line)]
     return ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", *given, program, "doctor", *arguments]

@@ -1,0 +1,36 @@
+"""What `run` does when it is told to read its configuration again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from device_agent.config.reload import Change, change
+from device_agent.config.schema import Settings
+from device_agent.core import events as e
+from device_agent.device import Device
+from device_agent.observers import LogObserver
+
+
+class Reloading:
+    """Called by the control thread. `load` raises `ConfigError` with every mistake; nothing is changed then."""
+
+    def __init__(
+        self, device: Device, held: Settings, load: Callable[[], Settings], observer: LogObserver | None
+    ) -> None:
+        self._device = device
+        self._held = held
+        self._load = load
+        self._observer = observer
+
+    def __call__(self) -> Change:
+        done = change(self._held, self._load())
+        self._held = done.settings
+        sounds, log = done.settings.sounds, done.settings.log
+        self._device.post(e.SoundsWanted(sounds.earcons, sounds.speech, sounds.language))
+        if self._observer is not None:  # else a timeline is told, whatever the configuration says
+            logging.getLogger().setLevel(log.level.upper())
+            self._observer.transcripts(log.transcripts)
+        if not done.later:
+            self._device.problems = ""
+        return done
