@@ -86,8 +86,7 @@ class Device:
         self._performers = self._who_performs()
         self._snapshot = Snapshot()
         self._began = time.monotonic()
-        self.reload: Reload | None = None
-        """Reads the configuration again, for the control socket."""
+        self.reload: Reload | None = None  # reads the configuration again, for the control socket
         self.problems = ""
         """What is wrong with the configuration, where the device runs on its last good one."""
         self._conn = 0
@@ -354,15 +353,16 @@ class Device:
         """What a person, or another program, may know of the device; any thread."""
         from dataclasses import asdict
 
+        from device_agent.system.identity import device_id
         from device_agent.version import __version__
 
-        seen = asdict(self._snapshot)
-        seen["link"], seen["turn"] = self._snapshot.link.value, self._snapshot.turn.value
+        now = self._snapshot
         return {
-            "state": self._snapshot.indicator.value,
-            **seen,
+            "state": now.indicator.value,
+            **asdict(now) | {"link": now.link.value, "turn": now.turn.value},
             "configuration": self.problems,
             "version": __version__,
+            "device_id": device_id(),
             "uptime_s": round(time.monotonic() - self._began),
         }
 

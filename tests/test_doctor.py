@@ -20,7 +20,7 @@ from tls import Authority
 from device_agent.config.paths import Paths
 from device_agent.config.schema import Settings
 from device_agent.doctor.check import Check, Finding, Result, Status, examine, failed, ok
-from device_agent.doctor.host import Case, Host, Output, Recording
+from device_agent.doctor.host import Case, Host, Output, Recording, installed
 from device_agent.doctor.machine import THROTTLE
 from device_agent.doctor.report import as_json, bundle, lines
 from device_agent.doctor.sandbox import command, properties
@@ -488,6 +488,12 @@ def test_the_sandbox_is_the_units_own() -> None:
             "SystemCallFilter=@system-service", "LoadCredential=elevenlabs-api-key"} <= set(given)  # fmt: skip
     assert not [line for line in given if line.startswith(("Type", "ExecStart", "Restart", "Watchdog", "Nice"))]
     assert [line for line in given if line.startswith("RuntimeDirectory=")] == ["RuntimeDirectory=device-agent-doctor"]
+
+
+def test_a_package_that_is_not_installed_has_no_version() -> None:
+    """Also the part of one, whose search alone would fail."""
+    assert (installed("no.such.package"), installed("no-such-package")) == ("", "")
+    assert installed("cattrs") and installed("_webrtcvad")
 
 
 def test_only_root_may_put_on_the_sandbox() -> None:

@@ -47,6 +47,8 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
     hours, minutes = divmod(status["uptime_s"] // 60, 60)
     yield f"state        {status['state']} (link {status['link']}, turn {status['turn']})"
     yield f"running      {hours} h {minutes} min, version {status['version']}"
+    if status.get("device_id"):
+        yield f"device       {status['device_id']}"
     for key in ("microphone", "loudspeaker"):
         if status[f"{key}_card"]:
             yield f"{key:12} {status[f'{key}_card']}"

@@ -58,7 +58,11 @@ def installed(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
+        pass
+    try:
         return "?" if importlib.util.find_spec(name.replace("-", "_")) else ""
+    except ModuleNotFoundError:  # of a package that is not there either
+        return ""
 
 
 def speexdsp() -> bool:
