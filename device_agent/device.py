@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from device_agent.audio.tape import Tape
     from device_agent.control.server import Control
     from device_agent.link.record import Recorder
+    from device_agent.panel.panel import Panel
     from device_agent.tools.runner import ToolRunner
 
 GOODBYE_S = 0.2  # for the close frame and its answer
@@ -95,6 +96,7 @@ class Device:
         self._flight = FlightRecorder(settings, random.Random().random, flight)
         supervisor.on_fault = self._flight.dump
         self._listener: Control | None = None
+        self._light: Panel | None = None
         self._add_workers((*observers, self._observe, self._tell_listeners))
         self._add_control()
         supervisor.goodbye = self._goodbye
@@ -127,7 +129,7 @@ class Device:
         if settings.panel.backend != "none":
             from device_agent.panel.pins import choose_backend
 
-            if choose_backend(settings.panel) != "none":
+            if choose_backend(settings.panel, lights=settings.lights) != "none":
                 add("panel", self._panel, lambda: self._again(c.Show))
                 self._performers[c.Show] = self._standing(c.Show, "panel", lambda panel, order: panel.show(order))
 
@@ -146,6 +148,8 @@ class Device:
     def _tell_listeners(self, now: float, event: e.Event, commands: Sequence[c.Command], snapshot: Snapshot) -> None:
         if self._listener is not None:
             self._listener.observe(now, event, commands, snapshot)
+        if self._light is not None:
+            self._light.watch(now, event, commands, snapshot)
 
     def _dispatcher(self, observers: Sequence[Observer]) -> Dispatcher:
         conversation = self._flight.conversation()
@@ -205,7 +209,10 @@ class Device:
     def _panel(self) -> Worker:
         from device_agent.panel.panel import Panel
 
-        return Panel(self._settings.panel, self._mailbox.post, self._latch, self._supervisor.failed)
+        settings, post, failed = self._settings, self._mailbox.post, self._supervisor.failed
+        lights = settings.lights, lambda: getattr(self._supervisor.find("playback"), "level_db", -100.0)
+        self._light = Panel(settings.panel, post, self._latch, failed, *lights)
+        return self._light
 
     def _load_tools(self) -> ToolRunner | None:
         if not self._settings.tools.files:
@@ -229,17 +236,13 @@ class Device:
                 "capture",
                 lambda capture, order: capture.use(order.on, order.live, order.wake, order.raw),
             ),
-            c.UseLoudspeaker: self._standing(
-                c.UseLoudspeaker, "playback", lambda playback, order: playback.use(order.on)
-            ),
+            c.UseLoudspeaker: self._standing(c.UseLoudspeaker, "playback", lambda worker, order: worker.use(order.on)),
             c.WipeCapture: lambda _: self._capture_ring.wipe(),
             c.Play: lambda order: self._playback_ring.play(order.handle),
             c.Discard: lambda order: self._playback_ring.discard(order.handle),
             c.Flush: lambda _: self._playback_ring.flush(),
             c.Duck: lambda order: self._worker("playback").duck(order.on),
-            c.SetVolume: self._standing(
-                c.SetVolume, "playback", lambda playback, order: playback.set_volume(order.volume)
-            ),
+            c.SetVolume: self._standing(c.SetVolume, "playback", lambda worker, set: worker.set_volume(set.volume)),
             c.PlayClip: self._play_clip,
             c.FindChirp: self._find_chirp,
             c.SetMute: self._mute,

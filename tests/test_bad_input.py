@@ -120,7 +120,7 @@ def test_as_a_service_a_missing_agent_is_a_state(home: Path) -> None:
             heard = ""
             while "agent.id" not in heard:
                 heard = systemd.recv(4096).decode()
-            assert heard == "STATUS=error: agent.id is not set: run `device-agent setup`, or add --set agent.id=agent_…"
+            assert heard == "STATUS=setup: agent.id is not set: run `device-agent setup`, or add --set agent.id=agent_…"
         finally:
             process.terminate()
             _, stderr = process.communicate(timeout=10)

@@ -9,20 +9,20 @@ from device_agent.core.indicator import Snapshot
 from device_agent.core.tables import Link, Turn
 
 EVERYTHING = {
-    "fault": "x", "microphone": "x", "loudspeaker": "x", "muted": True, "link": Link.BACKOFF, "queued": True,
-    "turn": Turn.SPEAKING,
+    "setup": True, "fault": "x", "microphone": "x", "loudspeaker": "x", "muted": True, "link": Link.BACKOFF,
+    "queued": True, "turn": Turn.SPEAKING, "closed": "x",
 }  # fmt: skip
 
 
 def test_priority() -> None:
     """The indicators are listed by priority: when all is the case and one after the other is mended, each shows."""
     case, seen = dict(EVERYTHING), []
-    for mended in ("fault", "microphone", "loudspeaker", "muted", "link", "queued", "turn"):
+    for mended in ("setup", "fault", "microphone", "loudspeaker", "muted", "link", "queued", "turn", "closed"):
         seen.append(Snapshot(**case).indicator)
         case[mended] = getattr(Snapshot(), mended)
     seen.append(Snapshot(**case).indicator)
     order = list(Indicator)
-    assert seen == [order[n] for n in (0, 1, 2, 3, 4, 5, 7, 10)]
+    assert seen == [order[n] for n in (2, 4, 5, 6, 7, 8, 9, 11, 14, 15)]
 
 
 @pytest.mark.parametrize("link", [Link.OPENING, Link.INITIATING])

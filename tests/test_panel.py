@@ -15,9 +15,11 @@ import pytest
 from gpiozero.exc import GPIOPinInUse, PinInvalidPin, PinUnknownPi
 from gpiozero.pins.mock import MockFactory, MockPin
 
+from device_agent.config.schema import Lights
 from device_agent.config.schema import Panel as Settings
 from device_agent.core.commands import Indicator, Show
-from device_agent.core.events import Edge, Event, MuteSwitch, PanelDown, PanelUp, Presence
+from device_agent.core.events import Edge, Event, Frame, MuteSwitch, PanelDown, PanelUp, Presence, Volume
+from device_agent.core.indicator import Snapshot
 from device_agent.panel.panel import Panel
 from device_agent.panel.pins import choose_backend, explain, mock_factory, mock_pins, open_pins
 from device_agent.runtime.deadline import Deadline
@@ -219,9 +221,12 @@ def test_an_unreadable_switch_means_muted() -> None:
 def test_the_light_follows_show() -> None:
     """`Show` changes the light at once and starts its rhythm anew; showing the same again leaves the rhythm alone."""
     clock = FakeClock()
-    bench = Bench(Settings(backend="gpio", led_pin=27), clock=clock).start()
+    bench = Bench(Settings(backend="gpio", led_pin=27), clock=clock)
+    bench.panel.show(Show(Indicator.IDLE))
+    bench.start()
     assert bench.light() is True  # idle begins with its glint
     clock.now = 0.1
+    bench.panel.show(Show(Indicator.IDLE))
     bench.panel.show(Show(Indicator.IDLE))
     assert bench.light() is False
     bench.panel.show(Show(Indicator.QUEUED))
@@ -237,6 +242,58 @@ def test_the_light_moves_by_itself(bench: Bench) -> None:
     bench.panel.show(Show(Indicator.ERROR))
     changes = [bench.light() for _ in range(4)]
     assert changes in ([True, False, True, False], [False, True, False, True])
+
+
+def test_a_touch_is_answered_by_the_light_before_the_core_knows() -> None:
+    """A press turns the LED the other way round for a moment, in whatever state; faster presses flash no faster."""
+    clock = FakeClock()
+    bench = Bench(Settings(backend="gpio", led_pin=27, button_pin=17), clock=clock).start()
+    bench.expect(PanelUp)
+    assert bench.light() is True
+    bench.panel.show(Show(Indicator.LISTENING))
+    bench.pins.button.drive_low()
+    assert bench.light() is False
+    bench.pins.button.drive_high()
+    bench.pins.button.drive_low()
+    clock.now = 0.16
+    bench.panel.show(Show(Indicator.LISTENING))
+    assert bench.light() is True
+    assert bench.pins.led.changes.empty()
+    bench.stop()
+
+
+def test_the_volume_is_shown_while_somebody_sets_it() -> None:
+    """It passes; while muted a single LED goes on saying so, and a chain shows both."""
+    clock = FakeClock()
+    bench = Bench(clock=clock)
+    bench.panel.show(Show(Indicator.IDLE))
+    bench.panel.watch(0.0, Volume(level=40), (), Snapshot(volume=40))
+    passing = bench.panel._passing(clock.now)
+    assert bench.panel._truth(passing) is Indicator.VOLUME
+    assert bench.panel._level(Indicator.VOLUME) == 0.4
+    bench.latch.close()
+    assert bench.panel._truth(passing) is Indicator.MUTED
+    assert bench.panel._truth(passing, marker=True) is Indicator.VOLUME
+    clock.now = 1.6
+    assert bench.panel._passing(clock.now) is None
+
+
+def test_the_levels_that_the_light_follows() -> None:
+    """Listening is what the microphone hears, speaking what is played."""
+    bench = Bench(played=lambda: -35.0)
+    bench.panel.watch(0.0, Frame(1, True, -25.0, 0.0), (), Snapshot())
+    assert (bench.panel._level(Indicator.LISTENING), bench.panel._level(Indicator.SPEAKING)) == (0.75, 0.5)
+
+
+def test_a_chain_that_is_not_there_leaves_the_buttons() -> None:
+    """SPI off: said once with the remedy, tried again in a minute; a press is still posted."""
+    lights = Lights(kind="apa102", spi="99.0")
+    bench = Bench(Settings(backend="gpio", button_pin=17), lights=lights).start()
+    bench.expect(PanelUp)
+    assert "lights.spi = 99.0: there is no /dev/spidev99.0: SPI is off" in bench.expect(PanelDown).reason
+    bench.pins.button.drive_low()
+    assert bench.expect(Edge).pressed
+    bench.stop()
 
 
 def test_the_light_shows_the_latch(bench: Bench) -> None:
@@ -401,6 +458,7 @@ def test_real_pins_missing_here_are_a_state_not_a_crash() -> None:
     """In a process of its own, on a machine without GPIO: one `PanelDown` with a remedy, and a clean stop."""
     program = """
 import queue
+from device_agent.config.schema import Lights
 from device_agent.config.schema import Panel as S
 from device_agent.panel.panel import Panel
 from device_agent.runtime.latch import MuteLatch
@@ -425,6 +483,7 @@ def test_without_pins_gpiozero_is_not_imported() -> None:
     """Optional parts cost nothing when off: neither our modules nor the choice import gpiozero."""
     program = """
 import sys
+from device_agent.config.schema import Lights
 from device_agent.config.schema import Panel as S
 from device_agent.panel.panel import Panel
 from device_agent.panel.pins import choose_backend

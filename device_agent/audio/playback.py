@@ -14,6 +14,7 @@ from device_agent.audio.played import PlayedClock
 from device_agent.audio.reference import Reference
 from device_agent.audio.stream import GLANCE_S, LOST_S, StreamWorker
 from device_agent.audio.tape import Tape
+from device_agent.audio.vad import FLOOR_DB, level_dbfs
 from device_agent.core.commands import PlayClip
 from device_agent.core.events import Event, PlaybackIdle, PlaybackStarted, Played
 from device_agent.errors import AudioError
@@ -106,6 +107,8 @@ class Playout:
         self.running = False
         self.underruns = 0
         """How often the card ran dry because this process came too late."""
+        self.sounded = b""
+        """What was handed over last."""
         self._card = card
         self._feed = feed
         self._clock = clock
@@ -151,6 +154,7 @@ class Playout:
     def _write(self, frames: int, now: float, queued: int) -> None:
         pcm, runs = self._feed.next(frames, now)
         pcm = self._mixer.mix(pcm, any(run.sound for run in runs))
+        self.sounded = pcm
         if self._reference is not None:
             self._reference.write(pcm, self._card.rate)
         if self._tape is not None:
@@ -216,6 +220,11 @@ class Playback(StreamWorker):
     def underruns(self) -> int:
         """How often the card ran dry since the stream was opened last."""
         return self._playout.underruns if self._playout else 0
+
+    @property
+    def level_db(self) -> float:
+        """How loud is what sounds now, in dBFS. Any thread."""
+        return level_dbfs(self._playout.sounded) if self._playout and self._playout.sounded else FLOOR_DB
 
     def open(self) -> Card:
         return self._devices.open_output()

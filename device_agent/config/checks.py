@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from device_agent.config.buttons import SIMPLE, buttons, has_action, problems
 from device_agent.config.cards import parse
 from device_agent.config.endpoints import address_problem
 from device_agent.config.hours import parse as parse_hours
-from device_agent.config.schema import Panel, Settings
+from device_agent.config.schema import Lights, Panel, Settings
 
 FRAME_MS = 20
+PATTERNS = ("steady", "breathe", "comets", "rhythm", "level", "bar")
+LIGHT_STATES = (
+    "touch", "volume", "setup", "boot", "error", "no-microphone", "no-loudspeaker", "offline", "queued", "connecting",
+    "speaking", "thinking", "listening", "closed", "idle",
+)  # fmt: skip
 Contradiction = tuple[tuple[str, ...], str]
 """The settings that take part, and the problem in one line."""
 
@@ -25,6 +32,7 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _languages(settings)
     yield from _session(settings)
     yield from _volume(settings)
+    yield from _lights(settings)
 
 
 def _server(settings: Settings) -> Iterator[Contradiction]:
@@ -100,7 +108,7 @@ def _panel(settings: Settings) -> Iterator[Contradiction]:
     for problem in problems(panel):
         yield ("panel.buttons",), problem
     owners: dict[int, str] = {}
-    for name, pin in used_pins(panel):
+    for name, pin in used_pins(panel) + light_pins(settings.lights):
         if pin in owners:
             yield (
                 tuple(".".join(full.split(".")[:2]) for full in (owners[pin], name)),
@@ -115,6 +123,46 @@ def used_pins(panel: Panel) -> list[tuple[str, int]]:
     own = [(f"panel.{name}", getattr(panel, name)) for name in names if getattr(panel, name) >= 0]
     more = [(f"panel.buttons.{button.name}.pin", button.pin) for button in buttons(panel) if button.name != SIMPLE]
     return own + more
+
+
+SPI0 = {9: "MISO", 10: "MOSI", 11: "SCLK"}
+
+
+def light_pins(lights: Lights) -> list[tuple[str, int]]:
+    """The pins of [lights], in the same way."""
+    names = ("red_pin", "green_pin", "blue_pin", "power_pin")
+    return [(f"lights.{name}", getattr(lights, name)) for name in names if getattr(lights, name) >= 0]
+
+
+def _lights(settings: Settings) -> Iterator[Contradiction]:
+    lights = settings.lights
+    if lights.kind == "pwm" and settings.panel.led_pin < 0:
+        yield ("lights.kind", "panel.led_pin"), "lights.kind is pwm, which needs panel.led_pin"
+    if lights.kind == "rgb" and min(lights.red_pin, lights.green_pin, lights.blue_pin) < 0:
+        yield ("lights.kind",), "lights.kind is rgb, which needs lights.red_pin, lights.green_pin and lights.blue_pin"
+    if not re.fullmatch(r"\d+\.\d+", lights.spi):
+        yield ("lights.spi",), 'lights.spi must be BUS.SELECT, e.g. "0.0"'
+    if lights.kind in ("apa102", "ws2812") and lights.spi.startswith("0."):
+        for name, pin in used_pins(settings.panel) + light_pins(lights):
+            if pin in SPI0:
+                yield (
+                    ("lights.kind", ".".join(name.split(".")[:2])),
+                    f"{name} is {pin}, which is {SPI0[pin]} of the SPI that lights.kind = {lights.kind} uses: "
+                    "choose another pin",
+                )
+    yield from _wishes("colours", lights.colours, lambda text: bool(re.fullmatch("#[0-9a-fA-F]{6}", text)), "#rrggbb")
+    yield from _wishes("patterns", lights.patterns, lambda text: text in PATTERNS, f"one of: {', '.join(PATTERNS)}")
+
+
+def _wishes(key: str, wishes: Mapping[str, Any], valid: Callable[[str], bool], shape: str) -> Iterator[Contradiction]:
+    for state, wish in wishes.items():
+        where = f"lights.{key}.{state}"
+        if state == "muted":
+            yield (f"lights.{key}",), f"{where}: muted is always red and steady, so that everybody knows it: remove it"
+        elif state not in LIGHT_STATES:
+            yield (f"lights.{key}",), f"{where}: there is no such state; {', '.join(LIGHT_STATES)} are"
+        elif not (isinstance(wish, str) and valid(wish)):
+            yield (f"lights.{key}",), f"{where} must be {shape}"
 
 
 def _activation(settings: Settings) -> Iterator[Contradiction]:

@@ -256,6 +256,29 @@ class Panel:
 
 
 @record
+class Lights:
+    """What the light is and how it looks: docs/lights.md shows all states."""
+
+    kind: str = _opt(
+        "led",
+        "led: on or off at panel.led_pin, told apart by rhythm. pwm: with brightness, there too. rgb: at "
+        "red_pin, green_pin, blue_pin. apa102 (ReSpeaker HATs) and ws2812 (NeoPixel): a chain on SPI.",
+        choices=("led", "pwm", "rgb", "apa102", "ws2812"),
+    )
+    red_pin: int = _opt(-1, "Of an RGB LED, to ground through a resistor.", range=(-1, 27))
+    green_pin: int = _opt(-1, "In the same way.", range=(-1, 27))
+    blue_pin: int = _opt(-1, "In the same way.", range=(-1, 27))
+    count: int = _opt(3, "LEDs in the chain: 3 on ReSpeaker's 2-mic HAT, 12 on its 4-mic one.", range=(1, 128))
+    spi: str = _opt("0.0", "SPI bus and chip select: 0.0 is /dev/spidev0.0.")
+    power_pin: int = _opt(-1, "Switches the chain on when high: 5 on ReSpeaker's 4-mic HAT.", range=(-1, 27))
+    brightness: int = _opt(40, "Of all of them, in percent.", range=(1, 100))
+    colours: Mapping[str, Any] = _opt({}, 'By state, e.g. { listening = "#00beff" }. Muted is always red.')
+    patterns: Mapping[str, Any] = _opt(
+        {}, 'By state: steady, breathe, comets, rhythm, level or bar, e.g. { idle = "steady" }. Muted is steady.'
+    )
+
+
+@record
 class Tools:
     """Functions on this device that the agent may call."""
 
@@ -302,6 +325,7 @@ class Settings:
     sounds: Sounds = field(default_factory=Sounds)
     session: Session = field(default_factory=Session)
     panel: Panel = field(default_factory=Panel)
+    lights: Lights = field(default_factory=Lights)
     tools: Tools = field(default_factory=Tools)
     control: Control = field(default_factory=Control)
     log: Log = field(default_factory=Log)

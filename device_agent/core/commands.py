@@ -11,8 +11,15 @@ from device_agent.records import record
 
 
 class Indicator(Enum):
-    """What the light and the log show; the order is the priority, highest first."""
+    """What the light and the log show; the order is the priority, highest first.
 
+    A press is answered in every state, and the volume while somebody sets it: both last a moment, so they go first.
+    """
+
+    TOUCH = "touch"
+    VOLUME = "volume"
+    SETUP = "setup"  # nobody has said yet which agent to talk with, and as whom
+    BOOT = "boot"
     ERROR = "error"  # configuration, account or credentials: a person must act
     NO_MICROPHONE = "no-microphone"
     NO_LOUDSPEAKER = "no-loudspeaker"
@@ -23,6 +30,7 @@ class Indicator(Enum):
     SPEAKING = "speaking"
     THINKING = "thinking"
     LISTENING = "listening"
+    CLOSED = "closed"  # outside the opening hours, or the day's budget is spent
     IDLE = "idle"
 
 

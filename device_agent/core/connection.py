@@ -175,7 +175,8 @@ class Connection:
         if event.conn != state.conn or state.link in (Link.DOWN, Link.BACKOFF):
             return
         verdict = classify(event.end, self._error)
-        self._sounds.cause("setup" if event.end.kind is Kind.SETUP else verdict.group)
+        setup = event.end.kind is Kind.SETUP
+        self._sounds.cause("setup" if setup else verdict.group)
         state.cancel("closing")
         if verdict.normal or state.link is Link.CLOSING:
             self.retry.reset()
@@ -183,7 +184,7 @@ class Connection:
             self._over(flush=event.end.kind is Kind.LOCAL)
             return
         wrong = verdict.fatal or verdict.group == "security"
-        state.change(fault=verdict.advice if wrong else "", advice="" if wrong else verdict.advice)
+        state.change(fault=verdict.advice if wrong else "", advice="" if wrong else verdict.advice, setup=setup)
         delay = self.retry.delay(verdict, event.end.retry_after, self._user_waits, self._opened, state.now)
         again = self._activation.always_on or (self._user_waits and not verdict.fatal)
         self._lost(delay if again else None)

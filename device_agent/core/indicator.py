@@ -27,6 +27,8 @@ class Snapshot:
     """By button or socket, not by the switch: this outlives a restart."""
     queued: bool = False
     fault: str = ""
+    setup: bool = False
+    """The fault is that agent or key are still missing."""
     advice: str = ""
     """Why it waits for something that mends itself."""
     microphone: str = ""
@@ -54,6 +56,7 @@ class Snapshot:
     def indicator(self) -> Indicator:
         """The one thing to show, highest priority first."""
         conditions = (
+            (bool(self.fault) and self.setup, Indicator.SETUP),
             (bool(self.fault), Indicator.ERROR),
             (bool(self.microphone or self.microphone_check), Indicator.NO_MICROPHONE),
             (bool(self.loudspeaker or self.loudspeaker_check), Indicator.NO_LOUDSPEAKER),
@@ -61,6 +64,7 @@ class Snapshot:
             (self.link is Link.BACKOFF, Indicator.OFFLINE),
             (self.queued, Indicator.QUEUED),
             (self.link in (Link.OPENING, Link.INITIATING), Indicator.CONNECTING),
+            (bool(self.closed) and self.link is Link.DOWN and self.turn is Turn.IDLE, Indicator.CLOSED),
         )
         for holds, indicator in conditions:
             if holds:

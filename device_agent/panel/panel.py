@@ -9,12 +9,16 @@ from contextlib import ExitStack
 from typing import Any
 
 from device_agent.config.buttons import buttons
+from device_agent.config.schema import Lights
 from device_agent.config.schema import Panel as Settings
 from device_agent.core.commands import Indicator, Show
-from device_agent.core.events import Edge, Event, MuteSwitch, PanelDown, PanelUp, Presence
+from device_agent.core.events import Edge, Event, Frame, MuteSwitch, PanelDown, PanelUp, Presence, Volume
+from device_agent.core.indicator import Snapshot
 from device_agent.panel.inputs import Input
-from device_agent.panel.patterns import lit, next_change
+from device_agent.panel.lights import Light, Write, open_light
+from device_agent.panel.looks import loudness
 from device_agent.panel.pins import (
+    ONE_LED,
     PinFactory,
     Pins,
     explain,
@@ -29,6 +33,8 @@ from device_agent.runtime.worker import Worker
 
 FIRST_RETRY_S = 2.0
 LAST_RETRY_S = 60.0
+GLANCE_S = {Indicator.TOUCH: 0.15, Indicator.VOLUME: 1.5}
+TOUCHES_S = 0.34  # between answers to a touch: three flashes a second at most
 
 _ORDER = list(Indicator)
 
@@ -51,9 +57,12 @@ class Panel(Worker):
         post: Callable[[Event], None],
         latch: MuteLatch,
         on_failure: Callable[[str, BaseException], None],
+        lights: Lights = ONE_LED,
+        played: Callable[[], float] = lambda: -100.0,
         clock: Clock = time.monotonic,
         make_factory: Callable[[], PinFactory] = gpio_factory,
         retry_s: float = FIRST_RETRY_S,
+        write: Write | None = None,
     ) -> None:
         super().__init__("panel", on_failure, clock)
         self._settings = settings
@@ -62,13 +71,20 @@ class Panel(Worker):
         self.pins: Pins | None = None
         """The mock's pins, for the demo and the tests to press."""
         self._make_factory = make_factory
+        self._lights = lights
+        self._write = write
+        self._played = played
         if settings.backend == "mock":
-            mock = mock_factory()
+            mock = mock_factory(self._lights.kind in ("pwm", "rgb"))
+            self._write = write or (lambda _: None)
             self.pins = mock_pins(settings, mock)
             self._make_factory = lambda: mock
         self._first_retry_s = self._retry_s = retry_s
         self._wake = threading.Event()
-        self._indicator = Indicator.IDLE
+        self._indicator = Indicator.BOOT
+        self._glance, self._glanced = Indicator.IDLE, float("-inf")
+        self._dark = ""
+        self._heard_db, self._volume = -100.0, 100
         self._switch_muted = settings.mute_pin >= 0  # until it has been read
 
     # ------------------------------------------------------------------------------ the dispatcher
@@ -76,6 +92,26 @@ class Panel(Worker):
         """Change what the light says."""
         self._indicator = command.indicator
         self._wake.set()
+
+    def watch(self, now: float, event: Event, commands: object, snapshot: Snapshot) -> None:
+        """What the light follows: how loud it is, and that somebody sets the volume."""
+        if isinstance(event, Frame):
+            self._heard_db = event.level
+        elif isinstance(event, Volume):
+            self._volume = snapshot.volume
+            self._look_at(Indicator.VOLUME)
+
+    def _look_at(self, indicator: Indicator) -> None:
+        """Show it for a moment. Any thread."""
+        now = self.clock()
+        if indicator is Indicator.TOUCH and (now - self._glanced < TOUCHES_S or self._passing(now) is Indicator.VOLUME):
+            return
+        self._glance, self._glanced = indicator, now
+        self._wake.set()
+
+    def _passing(self, now: float) -> Indicator | None:
+        """What is shown for a moment now."""
+        return self._glance if now - self._glanced < GLANCE_S.get(self._glance, 0.0) else None
 
     def open_latch(self) -> None:
         """Open the mute latch, unless the switch says muted.
@@ -106,17 +142,29 @@ class Panel(Worker):
         """Hold the pins and keep the light going, until stop or until a pin fails."""
         self.beat("opening", due=True)
         with ExitStack() as stack:
-            pins = open_pins(self._settings, self._make_factory(), stack)
+            pins = open_pins(self._settings, self._make_factory(), stack, self._lights)
             self._listen(pins)
             self._retry_s = self._first_retry_s
             self._post(PanelUp())
-            self._keep_light(pins.led)
-            if pins.led is not None:
-                pins.led.off()  # releasing a pin leaves it as it is
+            self._keep_light(pins.led, stack)
+
+    def _open_light(self, led: Any, stack: ExitStack) -> Light | None:
+        """Buttons and switch work without a light: one that cannot be had is said once, and tried again."""
+        try:
+            light = open_light(self._lights, led, self._write, stack)
+        except OSError as error:
+            if str(error) != self._dark:
+                self._dark = str(error)
+                self._post(PanelDown(self._dark))
+            return None
+        self._dark = ""
+        if light is not None:
+            stack.callback(light.close)
+        return light
 
     def _listen(self, pins: Pins) -> None:
         for name, button in pins.buttons.items():
-            Input(name, button, self._post, self.clock)
+            Input(name, button, self._edge, self.clock)
         if pins.presence is not None:
             pins.presence.when_activated = lambda: self._post(Presence(True))
             pins.presence.when_deactivated = lambda: self._post(Presence(False))
@@ -126,25 +174,50 @@ class Panel(Worker):
             pins.mute.when_activated = pins.mute.when_deactivated = lambda: self._report_mute(pins.mute)
             self._report_mute(pins.mute)
 
-    def _keep_light(self, led: Any) -> None:
+    def _edge(self, edge: Event) -> None:
+        """The light answers a press before anybody thinks about it."""
+        if isinstance(edge, Edge) and edge.pressed:
+            self._look_at(Indicator.TOUCH)
+        self._post(edge)
+
+    def _keep_light(self, led: Any, stack: ExitStack) -> None:
+        light, tried = self._open_light(led, stack), self.clock()
         shown, began = None, 0.0
         while not self.stopping.is_set():
             self._wake.clear()  # before looking: what changes afterwards wakes again
             self.beat("showing", due=True)
             now = self.clock()
-            indicator = self._truth()
+            if light is None and self._dark and now - tried >= LAST_RETRY_S:
+                light, tried = self._open_light(led, stack), now
+            passing = self._passing(now)
+            indicator = self._truth(passing, light is not None and light.shows_mute)
             if indicator is not shown:
                 shown, began = indicator, now
-            t = int((now - began) * 1000)
-            change = None
-            if led is not None:
-                led.value = lit(indicator, t)
-                change = next_change(indicator, t)
+            wait = None
+            if light is None and self._dark:
+                wait = int(LAST_RETRY_S * 1000)
+            if light is not None:
+                t = int((now - began) * 1000)
+                wait = light.show(indicator, t, self._level(indicator), self._latch.closed, now)
+                if passing is not None:
+                    left = int((self._glanced + GLANCE_S[passing] - now) * 1000) + 1
+                    wait = left if wait is None else min(wait, left)
             self.beat("showing", due=False)
-            self._wake.wait(None if change is None else (change - t) / 1000)
+            self._wake.wait(None if wait is None else wait / 1000)
 
-    def _truth(self) -> Indicator:
-        """The order, but muted whenever the latch is closed and nothing graver is to be said (R11)."""
+    def _level(self, indicator: Indicator) -> float:
+        """0 … 1: what is heard, what is played, or the volume."""
+        if indicator is Indicator.VOLUME:
+            return self._volume / 100
+        return loudness(self._played() if indicator is Indicator.SPEAKING else self._heard_db)
+
+    def _truth(self, passing: Indicator | None = None, marker: bool = False) -> Indicator:
+        """The order, but muted whenever the latch is closed and nothing graver is to be said (R11).
+
+        A touch is answered before anything else; the volume too, if the light can show mute beside it.
+        """
+        if passing is Indicator.TOUCH or (passing is not None and (marker or not self._latch.closed)):
+            return passing
         return min(self._indicator, Indicator.MUTED, key=_ORDER.index) if self._latch.closed else self._indicator
 
     def _down(self, error: BaseException) -> None:

@@ -19,6 +19,10 @@ def _blinks(count: int, period: int) -> tuple[int, ...]:
 
 
 RHYTHMS: Mapping[Indicator, tuple[int, ...]] = {  # ms on, off, on, off …; empty: steadily on
+    Indicator.TOUCH: (),
+    Indicator.VOLUME: (400, 100),
+    Indicator.SETUP: (600, 200, 200, 200, 200, 200),
+    Indicator.BOOT: (1000, 1000),
     Indicator.ERROR: (200, 200),
     Indicator.NO_MICROPHONE: _blinks(3, 2500),
     Indicator.NO_LOUDSPEAKER: _blinks(4, 3000),
@@ -29,6 +33,7 @@ RHYTHMS: Mapping[Indicator, tuple[int, ...]] = {  # ms on, off, on, off …; emp
     Indicator.SPEAKING: (900, 200),
     Indicator.THINKING: (150, 450),
     Indicator.LISTENING: (),
+    Indicator.CLOSED: (80, 9920),
     Indicator.IDLE: (80, 4920),
 }
 

@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from device_agent.config.buttons import SIMPLE, Button, buttons
-from device_agent.config.schema import Panel
+from device_agent.config.schema import Lights, Panel
 
 MODEL = Path("/proc/device-tree/model")
+
+CHAINS = ("apa102", "ws2812")
+ONE_LED = Lights()
 
 PinFactory = Any
 """A gpiozero factory: it makes pins of one kind."""
 
 
-def choose_backend(settings: Panel, model: Path = MODEL) -> str:
+def choose_backend(settings: Panel, model: Path = MODEL, lights: Lights = ONE_LED) -> str:
     """`gpio`, `mock` or `none`: what `panel.backend` means on this machine.
 
     A configured mute pin is a promise: with `auto` it is tried even where no Raspberry Pi can be recognised, so
@@ -30,7 +33,8 @@ def choose_backend(settings: Panel, model: Path = MODEL) -> str:
     """
     if settings.backend == "mock":
         return "mock"
-    configured = max(settings.led_pin, settings.mute_pin, settings.presence_pin) >= 0 or buttons(settings)
+    own = max(settings.led_pin, settings.mute_pin, settings.presence_pin, lights.red_pin) >= 0
+    configured = own or buttons(settings) or lights.kind in CHAINS
     if settings.backend == "none" or not configured:
         return "none"
     wanted = settings.backend == "gpio" or settings.mute_pin >= 0 or "Raspberry Pi" in _text(model)
@@ -59,9 +63,9 @@ class Pins:
         return self.buttons.get(SIMPLE)
 
 
-def open_pins(settings: Panel, factory: PinFactory, stack: ExitStack) -> Pins:
+def open_pins(settings: Panel, factory: PinFactory, stack: ExitStack, lights: Lights = ONE_LED) -> Pins:
     """Claim all configured pins; `stack` releases them. Raises what the GPIO library raises, the pin in a note."""
-    from gpiozero import DigitalInputDevice, DigitalOutputDevice
+    from gpiozero import PWMLED, RGBLED, DigitalInputDevice, DigitalOutputDevice
 
     def switch(pin: int, active_high: bool = False) -> Any:
         return DigitalInputDevice(pin, pull_up=not active_high, bounce_time=None, pin_factory=factory)
@@ -70,8 +74,15 @@ def open_pins(settings: Panel, factory: PinFactory, stack: ExitStack) -> Pins:
         return switch(pin, active_high=True)
 
     def light(pin: int) -> Any:
-        return DigitalOutputDevice(pin, pin_factory=factory)
+        return (PWMLED if lights.kind == "pwm" else DigitalOutputDevice)(pin, pin_factory=factory)
 
+    def colours(_: int) -> Any:
+        return RGBLED(lights.red_pin, lights.green_pin, lights.blue_pin, pin_factory=factory)
+
+    def power(pin: int) -> Any:
+        return DigitalOutputDevice(pin, initial_value=True, pin_factory=factory)
+
+    _claim(power, "power_pin", lights.power_pin, stack, "lights")
     return Pins(
         buttons={
             button.name: _claim(sensor if button.active_high else switch, _setting(button), button.pin, stack)
@@ -79,17 +90,19 @@ def open_pins(settings: Panel, factory: PinFactory, stack: ExitStack) -> Pins:
         },
         presence=_claim(sensor, "presence_pin", settings.presence_pin, stack),
         mute=_claim(switch, "mute_pin", settings.mute_pin, stack),
-        led=_claim(light, "led_pin", settings.led_pin, stack),
+        led=_claim(colours, "red_pin", lights.red_pin, stack, "lights")
+        if lights.kind == "rgb"
+        else _claim(light, "led_pin", settings.led_pin, stack),
     )
 
 
-def _claim(make: Callable[[int], Any], setting: str, pin: int, stack: ExitStack) -> Any:
+def _claim(make: Callable[[int], Any], setting: str, pin: int, stack: ExitStack, section: str = "panel") -> Any:
     if pin < 0:
         return None
     try:
         device = make(pin)
     except Exception as error:
-        error.add_note(f"panel.{setting} = {pin}")
+        error.add_note(f"{section}.{setting} = {pin}")
         raise
     stack.callback(device.close)
     return device
@@ -100,11 +113,11 @@ def _setting(button: Button) -> str:
     return "button_pin" if button.name == SIMPLE else f"buttons.{button.name}.pin"
 
 
-def mock_factory() -> PinFactory:
+def mock_factory(pwm: bool = False) -> PinFactory:
     """Pins in memory."""
-    from gpiozero.pins.mock import MockFactory
+    from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-    return MockFactory()
+    return MockFactory(pin_class=MockPWMPin) if pwm else MockFactory()
 
 
 def mock_pins(settings: Panel, factory: PinFactory) -> Pins:
