@@ -30,6 +30,7 @@ from device_agent.runtime.mailbox import Mailbox
 from device_agent.runtime.ring import CaptureRing, PlaybackRing
 from device_agent.runtime.worker import Worker
 from device_agent.supervisor import EXIT_AGAIN, Supervisor
+from device_agent.system.power import power_off
 from device_agent.system.state_file import StateFile, Usage
 from device_agent.system.wall_clock import WallClock
 
@@ -232,9 +233,7 @@ class Device:
             c.SendFrames: lambda order: self._worker("link").send_frames(order),
             c.SendSilence: lambda order: self._worker("link").send_silence(order),
             c.UseMicrophone: self._standing(
-                c.UseMicrophone,
-                "capture",
-                lambda capture, order: capture.use(order.on, order.live, order.wake, order.raw),
+                c.UseMicrophone, "capture", lambda worker, use: worker.use(use.on, use.live, use.wake, use.raw)
             ),
             c.UseLoudspeaker: self._standing(c.UseLoudspeaker, "playback", lambda worker, order: worker.use(order.on)),
             c.WipeCapture: lambda _: self._capture_ring.wipe(),
@@ -250,7 +249,7 @@ class Device:
             c.RunTool: self._run_tool,
             c.KeepUsage: lambda used: self.state.change(usage=Usage(used.day, used.day_s, used.month, used.month_s)),
             c.Restart: lambda _: self._supervisor.leave(EXIT_AGAIN),
-            c.PowerOff: lambda _: _power_off(),
+            c.PowerOff: lambda _: power_off(),
         }
 
     def _worker(self, name: str) -> Any:
@@ -373,12 +372,6 @@ class Device:
         state = self._snapshot
         wrong = state.fault or state.microphone or state.loudspeaker
         return f"{state.indicator.value}{': ' + wrong if wrong else ''}"
-
-
-def _power_off() -> None:
-    from device_agent.system.power import power_off
-
-    power_off()
 
 
 def _recorder(file: Path) -> Recorder:
