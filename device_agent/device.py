@@ -30,7 +30,6 @@ from device_agent.runtime.mailbox import Mailbox
 from device_agent.runtime.ring import CaptureRing, PlaybackRing
 from device_agent.runtime.worker import Worker
 from device_agent.supervisor import EXIT_AGAIN, Supervisor
-from device_agent.system.power import power_off
 from device_agent.system.state_file import StateFile, Usage
 from device_agent.system.wall_clock import WallClock
 
@@ -249,7 +248,7 @@ class Device:
             c.RunTool: self._run_tool,
             c.KeepUsage: lambda used: self.state.change(usage=Usage(used.day, used.day_s, used.month, used.month_s)),
             c.Restart: lambda _: self._supervisor.leave(EXIT_AGAIN),
-            c.PowerOff: lambda _: power_off(),
+            c.PowerOff: self._power_off,
         }
 
     def _worker(self, name: str) -> Any:
@@ -304,6 +303,11 @@ class Device:
             self._worker("panel").open_latch()  # which knows what the switch says
         else:
             self._latch.open()
+
+    def _power_off(self, _: c.PowerOff) -> None:
+        from device_agent.system.power import power_off
+
+        power_off()
 
     def _play_clip(self, order: c.PlayClip) -> None:
         playback: Any = self._supervisor.find("playback")
