@@ -90,6 +90,8 @@ def start() -> Host:
     except ImportError as error:
         raise AudioError(f"PyAudio cannot be imported ({error}): sudo apt install python3-pyaudio") from error
     _silence_alsa()
+    # Read when the first stream opens: against a hang in libpulse that no thread survives (see the file).
+    os.environ.setdefault("PULSE_CLIENTCONFIG", str(Path(__file__).with_name("pulse-client.conf")))
     host: Host = pyaudio.PyAudio()
     return host
 

@@ -117,7 +117,8 @@ class Soak:
         name = self.rng.choices(list(names), weights)[0]
         at = names[name]()
         end = time.monotonic() + RECOVERY_S
-        settle = at + (0.3 if "for" not in name else 0.5)  # audio that was under way is no recovery
+        # Audio that was under way is no recovery; that a card is back, the device itself must say.
+        settle = at if "sound" in name else at + (0.3 if "for" not in name else 0.5)
         while time.monotonic() < end and self.process.poll() is None:
             back = self._back(name, settle)
             if back is not None:
