@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ def kernel(card: str, side: str) -> dict[str, str]:
 def moved(card: Card, output: bool) -> int:
     """Samples that went through within the patience, of 20 ms times `PERIODS`."""
     period, done, end = card.rate // 50, 0, time.monotonic() + PATIENCE_S
-    stream = card.stream
+    stream, pause = card.stream, threading.Event()
     while done < PERIODS * period and time.monotonic() < end:
         available = stream.get_write_available() if output else stream.get_read_available()
         if available < period:
-            time.sleep(0.005)
+            pause.wait(0.005)
         elif output:
             stream.write(bytes(2 * period * card.channels), period, exception_on_underflow=False)
             done += period
