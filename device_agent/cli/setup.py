@@ -3,7 +3,8 @@
 As root it sets up the service: the key becomes its credential, and it is enabled and started. `--board` first shows and
 makes the change that a sound board needs in the Raspberry Pi's boot configuration.
 
-`device-agent setup echo` only tries how the microphone hears the loudspeaker.
+`device-agent setup echo` only tries how the microphone hears the loudspeaker, `device-agent setup wiring` lights and
+buttons.
 
 From a script: `device-agent setup --agent-id ID --no-audio < key-file`.
 """
@@ -32,7 +33,10 @@ from device_agent.errors import ConfigError, UsageError
 from device_agent.setup.boards import BOARDS, board
 from device_agent.setup.boot import BootConfig
 
-PARTS = {"echo": "how the microphone hears the loudspeaker, and which audio.echo suits that"}
+PARTS = {
+    "echo": "how the microphone hears the loudspeaker, and which audio.echo suits that",
+    "wiring": "each light and button in turn, what is wrong with its wires, what to configure, and a drawing",
+}
 """What can be set up alone."""
 
 
@@ -110,10 +114,15 @@ def setup(args: argparse.Namespace, paths: Paths, outside: Outside) -> int:
 
 def _part(args: argparse.Namespace) -> int:
     """Set up one thing alone."""
-    from device_agent.cli.echo_trial import echo_trial
-
     paths = settings_paths(args)
     settings = load(paths, os.environ, args.sets).settings
+    if args.part == "wiring":
+        from device_agent.cli.wiring_trial import wiring_trial
+
+        wiring_trial(settings, input if sys.stdin.isatty() else _no_answer)
+        return 0
+    from device_agent.cli.echo_trial import echo_trial
+
     echo_trial(settings, Place.of(paths).config, args.write, input if sys.stdin.isatty() else lambda _: "no")
     return 0
 
@@ -183,6 +192,10 @@ def _run_line(args: argparse.Namespace) -> str:
 
 def _no_terminal(_: str) -> str:
     raise UsageError("without a terminal, setup needs --agent-id, and the key as one line on standard input")
+
+
+def _no_answer(_: str) -> str:
+    raise UsageError("setup wiring asks what you see: it needs a terminal")
 
 
 def _read_line(_: str) -> str:

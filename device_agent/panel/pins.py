@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +94,23 @@ def open_pins(settings: Panel, factory: PinFactory, stack: ExitStack, lights: Li
         if lights.kind == "rgb"
         else _claim(light, "led_pin", settings.led_pin, stack),
     )
+
+
+def open_inputs(places: Iterable[Button], factory: PinFactory, stack: ExitStack) -> dict[int, Any]:
+    """The buttons' pins alone, for a look at their wiring."""
+    from gpiozero import DigitalInputDevice
+
+    def make(place: Button) -> Callable[[int], Any]:
+        return lambda pin: DigitalInputDevice(pin, pull_up=not place.active_high, bounce_time=None, pin_factory=factory)
+
+    return {place.pin: _claim(make(place), _setting(place), place.pin, stack) for place in places}
+
+
+def open_led(settings: Panel, factory: PinFactory, stack: ExitStack) -> Any:
+    """The LED's pin alone; None where none is configured."""
+    from gpiozero import DigitalOutputDevice
+
+    return _claim(lambda pin: DigitalOutputDevice(pin, pin_factory=factory), "led_pin", settings.led_pin, stack)
 
 
 def _claim(make: Callable[[int], Any], setting: str, pin: int, stack: ExitStack, section: str = "panel") -> Any:

@@ -1,0 +1,111 @@
+"""`device-agent setup wiring`: each light in turn, each button asked for; then what to write, and a drawing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from device_agent.config.buttons import SIMPLE, Button, buttons
+from device_agent.config.schema import Settings
+from device_agent.errors import UsageError
+from device_agent.panel.pins import PinFactory, explain, gpio_factory, open_inputs, open_led
+from device_agent.setup.wiring import Edge, Finding, drawing, judge, to_paste
+
+REST_S = 1.0  # how long nobody touches anything
+PRESS_S = 10.0
+SETTLE_S = 0.5  # after the last edge
+DRAWING = Path("wiring.svg")
+
+Ask = Callable[[str], str]
+
+
+def wiring_trial(
+    settings: Settings,
+    ask: Ask,
+    file: Path = DRAWING,
+    make_factory: Callable[[], PinFactory] = gpio_factory,
+    patience_s: float = PRESS_S,
+    rest_s: float = REST_S,
+) -> None:
+    """Raises `UsageError` with the remedy where there is nothing to try, or no pin to be had."""
+    places = buttons(settings.panel)
+    if not places and settings.panel.led_pin < 0:
+        raise UsageError("no pin is configured: e.g. --set panel.button_pin=17 --set panel.led_pin=22")
+    with ExitStack() as stack:
+        try:
+            factory = make_factory()
+            led = open_led(settings.panel, factory, stack)
+            inputs = open_inputs(places, factory, stack)
+        except Exception as error:
+            raise UsageError(explain(error, settings.panel)) from error
+        said = _light(settings.panel.led_pin, led, ask) if led is not None else ""
+        findings = _buttons(places, inputs, patience_s, rest_s)
+    _report(settings, findings, said, file)
+
+
+def _light(pin: int, led: Any, ask: Ask) -> str:
+    led.on()
+    if _yes(ask(f"Is the LED at GPIO {pin} lit? [y/n] ")):
+        led.off()
+        if not _yes(ask("Is it dark now? [y/n] ")):
+            return f"the LED at GPIO {pin} is always lit: it is at a supply, not at the pin"
+        return ""
+    led.off()
+    if _yes(ask("Is it lit now? [y/n] ")):
+        return f"the LED at GPIO {pin} is inverted: it goes between the pin and ground, not 3.3 V"
+    return f"the LED at GPIO {pin} stays dark: turn it round (the long leg to the pin), check its resistor and wire"
+
+
+def _buttons(places: tuple[Button, ...], inputs: dict[int, Any], patience_s: float, rest_s: float) -> list[Finding]:
+    if not places:
+        return []
+    edges: SimpleQueue[Edge] = SimpleQueue()
+    for pin, device in inputs.items():
+        low = bool(device.pull_up)  # active means low
+        device.when_activated = lambda pin=pin, low=low: edges.put(Edge(pin, low, time.monotonic()))
+        device.when_deactivated = lambda pin=pin, low=low: edges.put(Edge(pin, not low, time.monotonic()))
+    names = {place.pin: f"button {place.name}" for place in places}
+    print("Please touch nothing …", flush=True)
+    at_rest = _until(edges, rest_s, None)
+    findings = []
+    for place in places:
+        print(f"Press the button {place.name} once (GPIO {place.pin}) …", flush=True)
+        findings.append(judge(place, names, at_rest, _until(edges, patience_s, SETTLE_S)))
+    return findings
+
+
+def _until(edges: SimpleQueue[Edge], most_s: float, calm_s: float | None) -> list[Edge]:
+    """The edges of so many seconds; fewer when nothing came for `calm_s` after one."""
+    end = time.monotonic() + most_s
+    found: list[Edge] = []
+    while (left := end - time.monotonic()) > 0:
+        try:
+            found.append(edges.get(timeout=min(left, calm_s) if found and calm_s else left))
+        except Empty:
+            break
+    return found
+
+
+def _report(settings: Settings, findings: list[Finding], light: str, file: Path) -> None:
+    panel = settings.panel
+    for finding in findings:
+        print(f"  button {finding.name}: {'; '.join(finding.wrong) or f'good, at GPIO {finding.pin}'}")
+    if panel.led_pin >= 0:
+        print(f"  LED: {light or f'good, at GPIO {panel.led_pin}'}")
+    print("\nFor your configuration file:\n")
+    print(to_paste(findings, SIMPLE, panel.led_pin, panel.debounce_ms))
+    used = {finding.pin: f"button {finding.name}" for finding in findings}
+    used |= {panel.led_pin: "LED"} if panel.led_pin >= 0 else {}
+    try:
+        file.write_text(drawing(used), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written ({error.strerror}): change to another directory") from error
+    print(f"\nThe drawing is in {file}.")
+
+
+def _yes(answer: str) -> bool:
+    return answer.strip().lower() in ("y", "yes")
