@@ -1,0 +1,167 @@
+"""The service as a user gets it: its own unit in its own sandbox, from boot to boot.
+
+The power cut takes minutes on the emulated machine: `script/test-vm bookworm -m slow` runs it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from guest import ROOT, Guest
+from wire import pause
+
+UNIT = "device-agent"
+BUTTON, LED = 17, 18
+CONFIG = f"""
+[agent]
+id = "agent_1"
+[server]
+url = "ws://127.0.0.1:8765"
+[activation]
+modes = ["toggle"]
+[audio]
+input = "id:Loopback,1"
+output = "USB"
+echo = "off"
+[panel]
+backend = "gpio"
+button_pin = {BUTTON}
+led_pin = {LED}
+"""
+# Pins and a card that can record are there before the service starts, as on a real board.
+PINS = f"""[Unit]
+Before=device-agent.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/bash -ec 'modprobe snd-aloop; modprobe gpio-sim; cd /sys/kernel/config/gpio-sim; mkdir -p chip/bank; \\
+  echo 28 >chip/bank/num_lines; echo 1 >chip/live; name=$(cat chip/bank/chip_name); \\
+  ln -sfn /sys/devices/platform/$(cat chip/dev_name)/$name /run/pins; echo pull-up >/run/pins/sim_gpio{BUTTON}/pull; \\
+  udevadm settle; chgrp gpio /dev/$name; chmod 660 /dev/$name'
+[Install]
+WantedBy=multi-user.target
+"""
+# The virtual machine is no Raspberry Pi: gpiozero is told a board's revision, as the bed's other tests do.
+DROPIN = """[Service]
+ExecStart=
+ExecStart=/opt/venv/bin/device-agent run
+Environment=PYTHONDONTWRITEBYTECODE=1
+BindReadOnlyPaths=/etc/cpuinfo.pi:/proc/cpuinfo
+TimeoutStartSec=120
+"""
+READY_S = 60  # the machine is emulated, about 20 times slower than this one
+
+
+@pytest.fixture(scope="module")
+def service(guest: Guest) -> Iterator[Guest]:
+    guest.put(ROOT / "systemd" / "device-agent.service", "/etc/systemd/system/device-agent.service")
+    guest.put(ROOT / "systemd" / "sysusers.d" / "device-agent.conf", "/etc/sysusers.d/device-agent.conf")
+    guest.put_text(DROPIN, "/etc/systemd/system/device-agent.service.d/bench.conf")
+    guest.put_text(PINS, "/etc/systemd/system/bench-pins.service")
+    guest.put_text(CONFIG, "/etc/device-agent/config.toml")
+    guest.run("(cat /proc/cpuinfo; echo; echo Revision : c03112) >/etc/cpuinfo.pi; systemd-sysusers")
+    guest.run(
+        "systemctl daemon-reload; systemctl enable --quiet device-agent; systemctl enable --quiet --now bench-pins"
+    )
+    simulator(guest)
+    guest.run("systemctl start device-agent", timeout=READY_S + 60)
+    yield guest
+    guest.run("systemctl disable --quiet --now device-agent bench-pins; rm -rf /etc/device-agent")
+
+
+def simulator(guest: Guest) -> None:
+    guest.start("simulator", "device-agent bench simulate --port 8765 --events /run/events --first-message Hello.")
+    guest.wait_for("ss -tln | grep :8765", timeout=2 * READY_S)
+
+
+def status(guest: Guest) -> dict[str, object]:
+    answer = guest.attempt("device-agent status --json", timeout=60)
+    found: dict[str, object] = json.loads(answer.out)
+    return found
+
+
+def press(guest: Guest) -> None:
+    pull = f"/run/pins/sim_gpio{BUTTON}/pull"
+    guest.run(f"echo pull-down >{pull}; sleep 0.3; echo pull-up >{pull}")
+
+
+def talk(guest: Guest) -> None:
+    """A press of the button opens a conversation: the simulator sees its first message, the LED line burns."""
+    seen = "grep -c connected /run/events || true"
+    before = int(guest.run(seen))
+    press(guest)
+    guest.wait_for(f"[ $({seen}) -gt {before} ]", timeout=READY_S)
+    guest.wait_for(f"grep 1 /run/pins/sim_gpio{LED}/value", timeout=READY_S)
+
+
+def written(guest: Guest) -> int:
+    """What the service has had written to any disk so far, by the kernel's own account."""
+    return int(guest.run(f"sed -n 's/^write_bytes: //p' /proc/{guest.pid(UNIT)}/io"))
+
+
+def lines(guest: Guest) -> int:
+    return len(guest.lines(UNIT))
+
+
+def test_the_button_opens_a_conversation_and_nothing_is_written(service: Guest) -> None:
+    """Inside the shipped sandbox: pins in and out, both cards; 0 bytes to the disk and few lines to the journal."""
+    assert service.run("systemctl is-active device-agent").strip() == "active"
+    size, bytes_before, lines_before = service.usb_wav.stat().st_size, written(service), lines(service)
+    talk(service)
+    pause(5)
+    assert service.usb_wav.stat().st_size > size
+    assert written(service) == bytes_before
+    press(service)
+    service.wait_for(f"grep 0 /run/pins/sim_gpio{LED}/value", timeout=READY_S)
+    assert lines(service) - lines_before <= 30
+    pause(3)  # one write at the end of a conversation: the time used
+    bytes_before, lines_before = written(service), lines(service)
+    pause(5)
+    assert (written(service), lines(service)) == (bytes_before, lines_before)
+
+
+def test_the_doctor_is_content_inside_the_sandbox(service: Guest) -> None:
+    """The service's user, groups, devices and filters, while the service runs: no complaint of sound, pins, service."""
+    done = service.attempt("device-agent doctor --as-service --json", timeout=120)
+    found = {check["id"]: check for check in json.loads(done.out)["checks"]}
+    bad = [check for check in found.values() if check["status"] in ("failed", "warning")]
+    assert {check["id"] for check in bad} <= {"clock.synchronised", "memory.available", "network.tcp"}, bad
+    assert found["gpio.rights"]["evidence"] == "may be used" and found["audio.rights"]["status"] == "ok"
+    assert service.run("test -S /run/device-agent/control.sock && echo there").strip() == "there"
+
+
+def test_a_frozen_process_is_killed_and_talks_again(service: Guest) -> None:
+    """SIGSTOP: the watchdog ends it, systemd starts it, a press of the button opens a conversation."""
+    pid = service.pid(UNIT)
+    service.run(f"kill -STOP {pid}")
+    service.wait_for(
+        f"p=$(systemctl show -P MainPID {UNIT}); [ $p -ne 0 ] && [ $p -ne {pid} ] && systemctl -q is-active {UNIT}",
+        timeout=2 * READY_S,
+    )
+    talk(service)
+    press(service)
+
+
+@pytest.mark.slow
+def test_a_power_cut_a_bad_file_and_no_network_leave_a_device_that_talks(service: Guest) -> None:
+    """It starts at boot, muted as before, on the last good configuration; status and doctor name file and key."""
+    service.run("device-agent mute on", timeout=60)
+    service.put_text("[audio]\nvolumee = 3\n", "/etc/device-agent/conf.d/99-bad.toml")
+    service.run("sync")
+    service.network(False)
+    try:
+        service.power_cut()
+        simulator(service)
+        service.wait_for("systemctl is-active device-agent", timeout=2 * READY_S)
+        now = status(service)
+        assert now["muted"] is True
+        assert "99-bad.toml:2" in str(now["configuration"]) and "volumee" in str(now["configuration"])
+        done = service.attempt("device-agent doctor config", timeout=60)
+        assert done.code == 1 and "99-bad.toml:2" in done.out and "volumee" in done.out
+        talk(service)
+        press(service)
+    finally:
+        service.network(True)
+        service.run("rm -f /etc/device-agent/conf.d/99-bad.toml; device-agent mute off", timeout=60)
