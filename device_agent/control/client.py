@@ -72,7 +72,10 @@ class Client:
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
         """Ask or order; the answer's fields. Raises `UsageError` with the device's reason if it refuses."""
-        self._socket.sendall(json.dumps({"do": do, **fields}).encode() + b"\n")
+        try:
+            self._socket.sendall(json.dumps({"do": do, **fields}).encode() + b"\n")
+        except OSError as error:  # it may have hung up: it has too many clients, or it ends
+            raise ServiceError(f"the device does not answer ({error})") from None
         while True:
             answer = self._line()
             if "ok" in answer:
