@@ -3,6 +3,8 @@
 The value of a sample is the time since ORIGIN (monotonic seconds) in steps of 5 ms, from 1 on: silence is none of it.
 Everything behind the card is the product's own: capture thread, ring, latch, core, link, control socket. With LEAK = 1
 one frame of the muted time is sent, past ring and latch: the sabotage.
+
+Lines on stdin move mock pins (`low 17`, `high 17`) and stand for the wake word (`wake word`).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import array
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +25,7 @@ from device_agent.config.paths import Paths
 from device_agent.config.schema import Audio
 from device_agent.config.secrets import Secrets
 from device_agent.core.commands import SendFrames, SendSilence
+from device_agent.core.events import WakeWord
 from device_agent.device import Device
 from device_agent.runtime.latch import MuteLatch
 from device_agent.runtime.ring import FRAME_SAMPLES
@@ -137,6 +141,19 @@ def main(origin: float, socket: Path, leak: bool, settings: Sequence[str]) -> in
     makers = {"capture": capture, "playback": lambda: Mouth("playback", supervisor.failed)}
     LeakyDevice.origin = origin
     device = (LeakyDevice if leak else Device)(loaded.settings, Secrets(), supervisor, makers=makers, control=socket)
+
+    def act(what: str, which: str) -> None:
+        if what == "wake":
+            device.post(WakeWord("okay_nabu", 0))
+        else:
+            pin = supervisor.worker("panel")._make_factory().pin(int(which))  # type: ignore[attr-defined]
+            pin.drive_low() if what == "low" else pin.drive_high()
+
+    def follow() -> None:
+        for line in sys.stdin:
+            act(*line.split())
+
+    threading.Thread(target=follow, daemon=True).start()
     return supervisor.run()
 
 

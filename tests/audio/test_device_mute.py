@@ -69,7 +69,9 @@ def toggled(home: Path, toggles: int, leak: bool = False) -> Verdict:
     with Simulator(home / "heard.wav", *SILENT_AGENT) as simulator:
         settings = ("agent.id=a", f"server.url={simulator.url}", "activation.modes=always-on", "audio.echo=off",
                     "sounds.earcons=false", "sounds.speech=false", "session.idle_close_s=0")  # fmt: skip
-        process = subprocess.Popen((sys.executable, str(CHILD), str(origin), str(socket), str(int(leak)), *settings))
+        process = subprocess.Popen(
+            (sys.executable, str(CHILD), str(origin), str(socket), str(int(leak)), *settings), stdin=subprocess.DEVNULL
+        )
         try:
             simulator.wait("audio", timeout=20)
             with Client(socket) as device:
