@@ -184,3 +184,12 @@ pip_install() {
         --only-binary=:all: "$@" || stop 69 "pip fails: $(last_words)"
     cd "$OLDPWD"
 }
+
+# vm_image SUITE: where the virtual machine's disk image is kept.
+vm_image() {
+    if [[ $(id -u) == 0 ]]; then
+        echo "/var/cache/device-agent/vm-$1"
+    else
+        echo "$root/.cache/vm-$1"
+    fi
+}

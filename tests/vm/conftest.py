@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import ROOT, Guest
+from guest import Guest
 
 
 @pytest.fixture(scope="session")
 def guest() -> Iterator[Guest]:
     """Booted once; what tests change must be undone by them."""
-    image = Path(os.environ.get("VM_IMAGE", ROOT / ".cache/vm-bookworm"))
+    image = Path(os.environ.get("VM_IMAGE", "/var/cache/device-agent/vm-bookworm"))
     if not (image / ".complete-image").exists():
         pytest.fail(f"there is no image in {image}: script/test-vm makes it")
     with tempfile.TemporaryDirectory(prefix="vm-") as directory:
