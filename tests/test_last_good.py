@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,6 +85,15 @@ class Service:
             assert not deadline.passed
         return told
 
+    def status(self) -> dict[str, Any]:
+        """What `device-agent status --json` prints; something must be wrong."""
+        asked, deadline = (sys.executable, "-m", "device_agent", "status", "--json"), Deadline(10)
+        while (done := subprocess.run(asked, env=self.environ, capture_output=True, check=False)).returncode == 69:
+            assert not deadline.passed
+        assert done.returncode == 1
+        shown: dict[str, Any] = json.loads(done.stdout)
+        return shown
+
     def end(self) -> None:
         self.process.terminate()
         self.process.communicate(timeout=10)
@@ -104,14 +114,21 @@ def test_a_wrong_configuration_starts_on_the_last_good_one(tmp_path: Path, start
     service = Service(tmp_path, WRONG)
     started.append(service)
     service.says("READY=1")
-    asked = (sys.executable, "-m", "device_agent", "status", "--json")
-    deadline = Deadline(10)
-    while (done := subprocess.run(asked, env=service.environ, capture_output=True, check=False)).returncode == 69:
-        assert not deadline.passed
-    assert done.returncode == 1
-    assert "volume_maximum" in json.loads(done.stdout)["configuration"]
+    assert "volume_maximum" in service.status()["configuration"]
     kept = recall(tmp_path / FILE_NAME)
     assert kept is not None and kept.agent.id == "agent_1"
+
+
+def test_a_key_file_that_cannot_be_used_stops_no_service(tmp_path: Path, started: list[Service]) -> None:
+    """It gets ready, without the key; `status` names the file and the remedy. That is not a good configuration."""
+    key = tmp_path / "key"
+    key.write_text("sk_0123456789abcdef\n")
+    key.chmod(0o644)
+    service = Service(tmp_path, f'[agent]\nid = "agent_1"\n[server]\napi_key_file = "{key}"\n')
+    started.append(service)
+    service.says("READY=1")
+    assert f"chmod 600 {key}" in service.status()["configuration"]
+    assert recall(tmp_path / FILE_NAME) is None
 
 
 def test_without_a_last_good_one_it_stands_and_looks_again(tmp_path: Path, started: list[Service]) -> None:

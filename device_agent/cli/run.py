@@ -16,7 +16,7 @@ from device_agent.config.last_good import FILE_NAME, recall, remember
 from device_agent.config.load import Loaded
 from device_agent.config.schema import Settings
 from device_agent.config.secrets import Secrets, read_secrets
-from device_agent.errors import ConfigError
+from device_agent.errors import ConfigError, DeviceAgentError
 
 LOOK_AGAIN_S = 2.0
 NICE = -10  # as sound servers do: a late period is heard, a late build is not
@@ -43,7 +43,12 @@ def run(args: argparse.Namespace) -> int:
             raise
         known = recall(kept)
         settings, problems = (known, error.problems) if known else (stand(error, lambda: load_settings(args)), ())
-    secrets = read_secrets(settings, settings_paths(args), os.environ)
+    try:
+        secrets = read_secrets(settings, settings_paths(args), os.environ)
+    except DeviceAgentError as error:
+        if last_good(os.environ) is None:
+            raise
+        secrets, problems = Secrets(), (*problems, *str(error).splitlines())
     if not os.environ.get("NOTIFY_SOCKET"):
         # A person at a terminal wants to know at once; a service stands with its light on until it is mended.
         from device_agent.link.address import check_access

@@ -10,7 +10,9 @@ NOT_NEEDED = "not needed: no pin is configured, or there are none here"
 
 
 def _used(case: Case) -> bool:
-    return choose_backend(case.settings.panel, case.host.place("proc/device-tree/model")) == "gpio"
+    return (
+        choose_backend(case.settings.panel, case.host.place("proc/device-tree/model"), case.settings.lights) == "gpio"
+    )
 
 
 def chip(case: Case) -> Finding:
