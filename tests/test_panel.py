@@ -185,6 +185,21 @@ def test_a_switch_that_is_closed_at_start_means_muted() -> None:
     bench.stop()
 
 
+def test_a_switch_may_mute_when_it_is_open() -> None:
+    """With mute_when = "open" a cut wire mutes; closing it says so and never opens the latch; unreadable is muted."""
+    factory = mock_factory()
+    bench = Bench(Settings(backend="gpio", mute_pin=5, mute_when="open"), make_factory=lambda: factory)
+    bench.start()
+    assert bench.expect(MuteSwitch) == MuteSwitch(True)
+    assert bench.latch.closed
+    factory.pin(5).drive_low()
+    assert bench.expect(MuteSwitch) == MuteSwitch(False)
+    assert bench.latch.closed
+    factory.pin(5).drive_high()
+    assert bench.expect(MuteSwitch) == MuteSwitch(True)
+    bench.stop()
+
+
 def test_a_chattering_switch_means_muted() -> None:
     """A switch that reads differently at each look ends as muted, after a bounded number of facts."""
 
@@ -204,15 +219,16 @@ def test_a_chattering_switch_means_muted() -> None:
     assert bench.latch.closed
 
 
-def test_an_unreadable_switch_means_muted() -> None:
-    """A switch whose reading fails counts as muted."""
+@pytest.mark.parametrize("when", ["closed", "open"])
+def test_an_unreadable_switch_means_muted(when: str) -> None:
+    """A switch whose reading fails counts as muted, whichever way it mutes."""
 
     class Broken:
         @property
         def is_active(self) -> bool:
             raise OSError("gone")
 
-    bench = Bench()
+    bench = Bench(Settings(mute_when=when))
     bench.panel._report_mute(Broken())
     assert bench.expect(MuteSwitch) == MuteSwitch(True)
     assert bench.latch.closed

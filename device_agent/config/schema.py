@@ -246,8 +246,13 @@ class Panel:
     presence_pin: int = _opt(-1, "Presence sensor (PIR, radar): high while somebody is there.", range=(-1, 27))
     mute_pin: int = _opt(
         -1,
-        "Mute switch to ground: closed means muted. While it cannot be read the device is muted.",
+        "Mute switch to ground: see mute_when. While it cannot be read the device is muted.",
         range=(-1, 27),
+    )
+    mute_when: str = _opt(
+        "closed",
+        "closed: the switch mutes when it is closed; open: when it is open, and so does a broken wire.",
+        choices=("closed", "open"),
     )
     debounce_ms: int = _opt(20, "Edges that follow within this time are contact bounce.", range=(0, 500))
     hold_ms: int = _opt(

@@ -237,9 +237,9 @@ class Panel(Worker):
         does not come to rest is muted until its next edge.
         """
         for _ in range(8):
-            muted = _reads_muted(switch)
+            muted = self._reads_muted(switch)
             self._mute(muted)
-            if _reads_muted(switch) == muted:
+            if self._reads_muted(switch) == muted:
                 return
         self._mute(True)
 
@@ -250,10 +250,9 @@ class Panel(Worker):
             self._wake.set()
         self._post(MuteSwitch(muted))
 
-
-def _reads_muted(switch: Any) -> bool:
-    """Unreadable counts as muted; that it is unreadable is found and said by the panel's thread."""
-    try:
-        return bool(switch.is_active)
-    except Exception:
-        return True
+    def _reads_muted(self, switch: Any) -> bool:
+        """Unreadable counts as muted; that it is unreadable is found and said by the panel's thread."""
+        try:
+            return bool(switch.is_active) == (self._settings.mute_when == "closed")
+        except Exception:
+            return True
