@@ -192,6 +192,7 @@ def test_a_switch_may_mute_when_it_is_open() -> None:
     bench.start()
     assert bench.expect(MuteSwitch) == MuteSwitch(True)
     assert bench.latch.closed
+    bench.expect(PanelUp)
     factory.pin(5).drive_low()
     assert bench.expect(MuteSwitch) == MuteSwitch(False)
     assert bench.latch.closed
