@@ -184,6 +184,12 @@ def held(world: World) -> None:
     world.write("proc/77/comm", "arecord\n")
 
 
+def spi_closed(world: World) -> None:
+    world.config.update({"lights.kind": '"ws2812"'})
+    world.write("dev/spidev0.0", "")
+    world.closed.append("spidev")
+
+
 def user_unit(world: World) -> None:
     world.unit["LoadState"] = "not-found"
     world.environ |= {"UNIT": "yes", "USER": "pi"}
@@ -245,6 +251,8 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     ),
     "no pins": ("gpio.chip", lambda w: w.remove("dev/gpiochip0")),
     "not in the group gpio": ("gpio.rights", lambda w: w.closed.append("gpiochip")),
+    "SPI switched off": ("gpio.spi", lambda w: w.config.update({"lights.kind": '"apa102"'})),
+    "not in the group spi": ("gpio.spi", spi_closed),
     "no GPIO library": ("gpio.library", lambda w: w.missing.update(("lgpio", "RPi.GPIO"))),
     "undervoltage": ("power.voltage", lambda w: w.write(THROTTLE, "50005")),
     "heat": ("power.temperature", lambda w: w.write("sys/class/thermal/thermal_zone0/temp", "81000")),
@@ -484,7 +492,7 @@ def test_the_sandbox_is_the_units_own() -> None:
     """Its user, groups, devices, filters; not its kind, its watchdog, or the directory that the device lives in."""
     unit = (ROOT / "systemd" / "device-agent.service").read_text()
     given = list(properties(unit))
-    assert {"User=device-agent", "SupplementaryGroups=audio gpio", "DevicePolicy=closed", "ProtectSystem=strict",
+    assert {"User=device-agent", "SupplementaryGroups=audio gpio spi", "DevicePolicy=closed", "ProtectSystem=strict",
             "SystemCallFilter=@system-service", "LoadCredential=elevenlabs-api-key"} <= set(given)  # fmt: skip
     assert not [line for line in given if line.startswith(("Type", "ExecStart", "Restart", "Watchdog", "Nice"))]
     assert [line for line in given if line.startswith("RuntimeDirectory=")] == ["RuntimeDirectory=device-agent-doctor"]

@@ -32,7 +32,7 @@ def values(key: str) -> list[str]:
         ("Restart", "always"),
         ("StartLimitIntervalSec", "0"),
         ("User", "device-agent"),
-        ("SupplementaryGroups", "audio gpio"),
+        ("SupplementaryGroups", "audio gpio spi"),
         ("WorkingDirectory", "%t/device-agent"),
         ("RuntimeDirectory", "device-agent"),
         ("LimitCORE", "0"),
@@ -65,9 +65,9 @@ def test_the_boards_identity_stays_visible() -> None:
 
 
 def test_the_user_and_its_groups_are_declared() -> None:
-    """sysusers.d makes the user of the unit, in the groups that own sound and GPIO."""
+    """sysusers.d makes the user of the unit, in the groups that own sound, GPIO and SPI."""
     assert re.search(r"^u device-agent ", USER, re.MULTILINE)
-    assert {"m device-agent audio", "m device-agent gpio"} <= set(USER.splitlines())
+    assert {"m device-agent audio", "m device-agent gpio", "m device-agent spi"} <= set(USER.splitlines())
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Buttons and lights: the GPIO chip and the right to it."""
+"""Buttons and lights: the GPIO chip, the SPI bus, and the right to them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from device_agent.doctor.check import Finding, failed, ok
 from device_agent.doctor.host import Case
 from device_agent.panel.pins import choose_backend
 
+CHAINS = ("apa102", "ws2812")
 NOT_NEEDED = "not needed: no pin is configured, or there are none here"
 
 
@@ -42,3 +43,15 @@ def library(case: Case) -> Finding:
     if "gpiozero" not in there or len(there) < 2:
         return failed(f"installed: {', '.join(there) or 'none'}", "sudo apt install python3-gpiozero python3-lgpio")
     return ok(", ".join(there))
+
+
+def spi(case: Case) -> Finding:
+    """Whether a chain of lights has its bus."""
+    if case.settings.lights.kind not in CHAINS or case.settings.panel.backend in ("none", "mock"):
+        return ok("not needed: no chain of lights is configured")
+    bus = case.host.place(f"dev/spidev{case.settings.lights.spi}")
+    if not bus.exists():
+        return failed(f"no /dev/{bus.name}: SPI is off", "sudo raspi-config nonint do_spi 0, then reboot")
+    if not case.host.may_use(bus):
+        return failed(f"/dev/{bus.name} may not be used by this user", "sudo usermod -aG spi $USER, then log in again")
+    return ok(bus.name)

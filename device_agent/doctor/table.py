@@ -36,6 +36,7 @@ CHECKS: tuple[Check, ...] = (
     Check("gpio.chip", pins.chip, ("config.valid",)),
     Check("gpio.rights", pins.rights, ("gpio.chip",)),
     Check("gpio.library", pins.library, ("gpio.chip",)),
+    Check("gpio.spi", pins.spi, ("config.valid",)),
     Check("power.voltage", machine.power),
     Check("power.temperature", machine.temperature),
     Check("disk.space", machine.space),
