@@ -133,6 +133,9 @@ class StreamWorker(Worker):
             self._pause = min(2 * self._pause, RETRY_S[1])
         if self._wanted and not self.stopping.is_set() and self._devices.stale(error):
             self._devices.renew(seen)
+            # It has woken us as well, who are awake: the next rest would be none, and the next, for ever. What else
+            # may have woken us is looked at before the next sleep.
+            self._wake.clear()
 
     def _rest(self) -> bool:
         """Wait before the next try; True: a card has come or gone, which is worth one at once."""
