@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from link_peer import METADATA, TEXT, frame, rig, settings, upgrade_answer
 from tls import Authority
 
@@ -78,6 +79,9 @@ class OpenSSL:
             pipe.close()
 
 
+# Not in `script/test --all`: beside other work s_server sometimes stops reading its input for seconds, and who of the
+# two is to blame is not known yet. `pytest -m slow tests/faults` runs it.
+@pytest.mark.slow
 def test_row_31_key_updates_under_load(tmp_path: Path, figure: Callable[[int, str], None]) -> None:
     """Three hundred connections that send from the first moment, each through six key updates: none is lost."""
     authority = Authority(tmp_path)
