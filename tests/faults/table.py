@@ -101,8 +101,8 @@ ROWS = (
          "test_link_ends.py::test_an_unknown_audio_format_is_a_protocol_end")),
     Row(30, "Interruption in a reply", "simulator", "silent ≤ 60 ms", "process",
         ("audio/test_device_interruption.py::test_an_interruption_silences_the_loudspeaker",)),
-    Row(31, "TLS: tickets and key updates under load", "openssl s_server, 300 connections", "0 failures", "part",
-        ("faults/test_tls.py::test_row_31_key_updates_under_load",)),
+    # Its test (test_tls.py) fails on a busy machine, and it is not known yet whose fault that is.
+    Row(31, "TLS: tickets and key updates under load", "openssl s_server, 300 connections", "0 failures", "open"),
     Row(32, "Microphone unplugged", "sound server killed; USB card in the virtual machine", "reopened ≤ 3 s", "process",
         ("audio/test_device_process.py::test_the_death_of_the_sound_server_is_survived",
          "vm/test_machine.py::test_a_usb_card_unplugs_and_comes_back")),
@@ -184,7 +184,8 @@ ROWS = (
         ("test_signed_url.py::test_no_secret_appears_in_any_event_or_failure",
          "test_link_record.py::test_a_conversation_leaves_lines_and_no_contents",
          "test_flight.py::test_no_words_leave_the_memory")),
-    Row(68, "Soak with random faults", "`script/soak`", "all recovered, nothing grows", "process", ("faults/soak.py",)),
+    # No run of an hour has been green yet.
+    Row(68, "Soak with random faults", "`script/soak`", "all recovered, nothing grows", "open"),
 )  # fmt: skip
 
 
