@@ -297,3 +297,20 @@ def test_noise_on_stderr_is_caught_and_stderr_comes_back(capfd: pytest.CaptureFi
 def test_a_sweep_finds_nothing_where_nothing_leaked() -> None:
     """Only descriptors and mappings of deleted PCM devices are touched."""
     assert host.sweep() == 0
+
+
+def test_libpulse_keeps_its_settings_but_shares_no_memory(tmp_path: Path) -> None:
+    """A person's own configuration goes before the system's, with its parts in order; ours is the last word."""
+    home, system = tmp_path / "home", tmp_path / "etc"
+    for file in (system / "client.conf", system / "client.conf.d/b.conf", system / "client.conf.d/a.conf"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    parts = ("client.conf", "client.conf.d/a.conf", "client.conf.d/b.conf")
+    assert host.pulse_settings(home, system).splitlines() == [
+        *(f".include {system / part}" for part in parts), "enable-shm = no"
+    ]  # fmt: skip
+    own = home / ".config/pulse/client.conf"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert host.pulse_settings(home, system) == f".include {own}\nenable-shm = no\n"
+    assert host.pulse_settings(tmp_path / "nobody", tmp_path / "nothing") == "enable-shm = no\n"

@@ -25,7 +25,7 @@ from device_agent.control.server import BACKLOG_BYTES, CLIENTS, REQUESTS_PER_S, 
 from device_agent.core import events as e
 from device_agent.core.indicator import Snapshot
 from device_agent.core.tables import Link
-from device_agent.errors import ServiceError, UsageError
+from device_agent.errors import PermissionDenied, ServiceError, UsageError
 from device_agent.protocol import messages as m
 from device_agent.runtime.deadline import Deadline
 
@@ -382,6 +382,18 @@ def test_a_reload_says_what_holds_now_and_what_waits(
     with Client(desk.path) as client, pytest.raises(UsageError, match=r"config\.toml:2: log\.level"):
         client.ask("reload")
     assert held[0].log.level == "debug"
+
+
+def test_a_file_that_cannot_be_read_is_an_answer(start: Callable[..., Desk]) -> None:
+    """A reload that fails for another reason than a mistake in the text ends nothing."""
+
+    def reload() -> Change:
+        raise PermissionDenied("/etc/device-agent/config.toml cannot be read")
+
+    with Client(start(reload=reload).path) as client:
+        with pytest.raises(UsageError, match=r"config\.toml cannot be read"):
+            client.ask("reload")
+        assert client.ask("status")
 
 
 def test_a_device_without_files_says_so(start: Callable[..., Desk]) -> None:

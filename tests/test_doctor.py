@@ -17,6 +17,7 @@ import pytest
 from test_simulator_server import Bench
 from tls import Authority
 
+from device_agent.__main__ import main
 from device_agent.config.paths import Paths
 from device_agent.config.schema import Settings
 from device_agent.doctor.check import Check, Finding, Result, Status, examine, failed, ok
@@ -486,6 +487,13 @@ def test_the_bundle_holds_no_secret(world: World, tmp_path: Path) -> None:
     assert "CANARY" not in "".join(texts.values()) and "192.168.7.9" not in "".join(texts.values())
     with pytest.raises(FileExistsError):
         bundle([], case, file)
+
+
+@pytest.mark.parametrize("word", ["--fix", "report", "--set=agent.id=x"])
+def test_the_sandbox_refuses_what_it_would_not_do(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the service's sandbox nothing is changed or written, and its own configuration holds: said, not left out."""
+    assert main(["doctor", "--as-service", word]) == 64
+    assert "leave out --config, --set, --fix and report" in capsys.readouterr().err
 
 
 def test_the_sandbox_is_the_units_own() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from device_agent.system.log import Limit, LineWriter, QueueingHandler, configure, formatter, is_journal
+from device_agent.system.log import MOST_EVENTS, Limit, LineWriter, QueueingHandler, configure, formatter, is_journal
 
 
 @pytest.fixture
@@ -112,6 +112,28 @@ def test_one_event_cannot_fill_the_log() -> None:
     later = record(logging.WARNING, "bad.thing n=%d", 7)
     assert limit.filter(later)
     assert later.getMessage() == "bad.thing n=7 left-out=490"
+
+
+def test_a_message_without_arguments_keeps_its_percent_signs() -> None:
+    """What was left out is said of it too, and nothing in it is taken for a place to fill."""
+    now = [0.0]
+    limit = Limit(lambda: now[0])
+    for _ in range(11):
+        limit.filter(record(logging.WARNING, "disk.full 100% used"))
+    now[0] = 60.0
+    later = record(logging.WARNING, "disk.full 100% used")
+    assert limit.filter(later)
+    assert later.getMessage() == "disk.full 100% used left-out=1"
+
+
+def test_the_limits_memory_is_bounded() -> None:
+    """A thousand different events, one a second: those of earlier minutes are forgotten."""
+    now = [0.0]
+    limit = Limit(lambda: now[0])
+    for n in range(1000):
+        now[0] = float(n)
+        assert limit.filter(record(logging.WARNING, f"event.{n}"))
+    assert len(limit._windows) <= MOST_EVENTS
 
 
 def test_a_key_never_reaches_the_log() -> None:

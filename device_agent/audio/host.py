@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import tempfile
 import weakref
 from collections.abc import Iterator
 from functools import cache
@@ -83,6 +84,35 @@ class Noise:
         os.lseek(self._file, 0, os.SEEK_SET)
 
 
+@cache
+def _tame_pulse() -> Any:
+    """Forbid libpulse the shared memory, in a configuration that it reads when the first stream opens.
+
+    With it, a server that dies while a piece of the microphone's sound is half read leaves the library waiting for the
+    reader, who waits for the library, for ever: no thread survives that. Through the socket, one voice costs no more.
+    The result, a file, must live as long as the process. A person's PULSE_CLIENTCONFIG is left as it is.
+    """
+    if "PULSE_CLIENTCONFIG" in os.environ:
+        return None
+    try:
+        file = tempfile.NamedTemporaryFile("w", prefix="device-agent-pulse-", suffix=".conf")  # noqa: SIM115 (kept)
+        file.write(pulse_settings(Path.home(), Path("/etc/pulse")))
+        file.flush()
+    except (OSError, RuntimeError) as error:  # no place to write, or no home: a hang of that kind ends in a restart
+        log.debug("pulse-settings error=%s", error)
+        return None
+    os.environ["PULSE_CLIENTCONFIG"] = file.name
+    return file
+
+
+def pulse_settings(home: Path, system: Path) -> str:
+    """All that libpulse would read by itself (pulse-client.conf(5)), and after it that no memory is shared."""
+    bases = (home / ".config/pulse/client.conf", home / ".pulse/client.conf", system / "client.conf")
+    base = next((file for file in bases if file.is_file()), bases[-1])
+    parts = [base, *sorted(base.with_name("client.conf.d").glob("*.conf"))]
+    return "".join(f".include {part}\n" for part in parts if part.is_file()) + "enable-shm = no\n"
+
+
 def start() -> Host:
     """Start PortAudio and list the cards (0.1–0.7 s, once). AudioError if it is not installed."""
     try:
@@ -90,8 +120,7 @@ def start() -> Host:
     except ImportError as error:
         raise AudioError(f"PyAudio cannot be imported ({error}): sudo apt install python3-pyaudio") from error
     _silence_alsa()
-    # Read when the first stream opens: against a hang in libpulse that no thread survives (see the file).
-    os.environ.setdefault("PULSE_CLIENTCONFIG", str(Path(__file__).with_name("pulse-client.conf")))
+    _tame_pulse()
     host: Host = pyaudio.PyAudio()
     return host
 

@@ -108,7 +108,7 @@ class Playout:
         self.underruns = 0
         """How often the card ran dry because this process came too late."""
         self.sounded = b""
-        """What was handed over last."""
+        """What was handed over last: s16le, mono, at the card's rate."""
         self._card = card
         self._feed = feed
         self._clock = clock

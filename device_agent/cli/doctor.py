@@ -9,11 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from device_agent.cli.options import add_settings_arguments, settings_paths
 from device_agent.errors import UsageError
+
+if TYPE_CHECKING:
+    from device_agent.doctor.host import Host
 
 REPORT = "device-agent-report.tar.gz"
 
@@ -31,20 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints to stdout."""
-    from device_agent.doctor.check import Check, examine
+    from device_agent.doctor.check import examine
     from device_agent.doctor.host import Case, Host
     from device_agent.doctor.report import as_json, broken, bundle, lines
     from device_agent.doctor.table import CHECKS
 
     host = Host(paths=settings_paths(args), sets=args.sets)
     if args.as_service:
-        return _as_service(host, args)
+        _as_service(host, args)
     groups = sorted({check.group for check in CHECKS})
     if args.action not in (None, "report", *groups):
         raise UsageError(f"no group {args.action!r}; there are {', '.join(groups)}, and report")
-    chosen: Sequence[Check] = [
-        check for check in CHECKS if args.action in (None, "report") or _asked(check, args.action)
-    ]
+    # Of one group, with the configuration that all others rest on.
+    wanted = groups if args.action in (None, "report") else (args.action, "config")
+    chosen = [check for check in CHECKS if check.group in wanted]
     case = Case(host)
     results = list(examine(chosen, case))
     if args.fix:
@@ -67,17 +70,14 @@ def run(args: argparse.Namespace) -> int:
     return int(broken(results))
 
 
-def _asked(check: object, group: str) -> bool:
-    """The group itself, and the configuration that all others rest on."""
-    return getattr(check, "group", "") in (group, "config")
-
-
-def _as_service(host: object, args: argparse.Namespace) -> int:
-    from device_agent.doctor.host import Host
+def _as_service(host: Host, args: argparse.Namespace) -> NoReturn:
+    """In place of this process. Raises `UsageError` for what the sandbox does not allow or would not see."""
     from device_agent.doctor.sandbox import command
 
-    assert isinstance(host, Host)
+    if args.config is not None or args.sets or args.fix or args.action == "report":
+        raise UsageError("--as-service takes the service's own configuration, and changes and writes nothing: "
+                         "leave out --config, --set, --fix and report")  # fmt: skip
     given = [flag for flag, on in (("--json", args.json), ("--all", args.all)) if on]
-    words = command(host, [*([args.action] if args.action and args.action != "report" else []), *given])
+    words = command(host, [*([args.action] if args.action else []), *given])
     sys.stdout.flush()
     os.execvp(words[0], words)

@@ -26,7 +26,7 @@ def echo_trial(settings: Settings, file: Path, write: bool, ask: Callable[[str],
 
     devices = Devices(settings.audio)
     try:
-        found = measure(devices, settings.audio.volume, threading.Event().wait)
+        found = measure(devices, min(settings.audio.volume, settings.audio.volume_max), threading.Event().wait)
     finally:
         devices.terminate()
     report(found)
@@ -43,7 +43,7 @@ def echo_trial(settings: Settings, file: Path, write: bool, ask: Callable[[str],
 
 
 def measure(devices: Devices, volume: int, pause: Pause) -> Finding:
-    """Both cards at once, in this thread alone. Raises `AudioError` when one of them stands still."""
+    """Both cards at once, in this thread alone, at `volume` 0 … 100. `AudioError` when one of them stands still."""
     from device_agent.audio.cancellers import webrtc_available
     from device_agent.audio.echo import MAKERS, means
     from device_agent.audio.gain import curve, mul

@@ -43,12 +43,13 @@ def run(args: argparse.Namespace) -> int:
             raise
         known = recall(kept)
         settings, problems = (known, error.problems) if known else (stand(error, lambda: load_settings(args)), ())
+    unread: Sequence[str] = ()
     try:
         secrets = read_secrets(settings, settings_paths(args), os.environ)
     except DeviceAgentError as error:
         if last_good(os.environ) is None:
             raise
-        secrets, problems = Secrets(), (*problems, *str(error).splitlines())
+        secrets, unread = Secrets(), str(error).splitlines()
     if not os.environ.get("NOTIFY_SOCKET"):
         # A person at a terminal wants to know at once; a service stands with its light on until it is mended.
         from device_agent.link.address import check_access
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     sys.setswitchinterval(0.001)  # a busy thread must not make an audio thread late …
     with suppress(OSError):  # … nor a busy process, where we have the right to say so (as the systemd unit does)
         os.setpriority(os.PRIO_PROCESS, 0, min(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
-    return _run(settings, secrets, args, problems)
+    return _run(settings, secrets, args, problems, unread)
 
 
 def last_good(environ: Mapping[str, str]) -> Path | None:
@@ -88,7 +89,9 @@ def stand(error: ConfigError, reload: Callable[[], Loaded], pause_s: float = LOO
                 error = again
 
 
-def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace, problems: Sequence[str]) -> int:
+def _run(
+    settings: Settings, secrets: Secrets, args: argparse.Namespace, problems: Sequence[str], unread: Sequence[str]
+) -> int:
     from device_agent.cli.reloading import Reloading
     from device_agent.control.client import socket_path
     from device_agent.device import Device
@@ -116,12 +119,15 @@ def _run(settings: Settings, secrets: Secrets, args: argparse.Namespace, problem
     kept = args.record_wire, args.record_played
     flight = directory(os.environ)
     device = Device(settings, secrets, supervisor, [observer], *kept, state=state, flight=flight, control=control)
-    device.problems = "; ".join(problems)
+    device.problems = "; ".join((*problems, *unread))
     listening = observer if isinstance(observer, LogObserver) else None
-    device.reload = Reloading(device, settings, lambda: load_settings(args).settings, listening)
+    device.reload = Reloading(device, settings, lambda: load_settings(args).settings, listening, unread)
+    log = logging.getLogger(__name__)
     for problem in problems:
-        logging.getLogger(__name__).error("config.error runs-on=last-good problem=%r", problem)
+        log.error("config.error runs-on=last-good problem=%r", problem)
+    for problem in unread:
+        log.error("config.error runs-without=secrets problem=%r", problem)
     place = last_good(os.environ)
-    if place is not None and not problems:
+    if place is not None and not problems and not unread:
         supervisor.on_ready = lambda: remember(place, settings)
     return supervisor.run()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty, Full, Queue
 from typing import Any
 
 from device_agent.config.buttons import SIMPLE, Button, buttons
@@ -18,6 +18,7 @@ from device_agent.setup.wiring import Edge, Finding, drawing, judge, to_paste
 REST_S = 1.0  # how long nobody touches anything
 PRESS_S = 10.0
 SETTLE_S = 0.5  # after the last edge
+MOST_EDGES = 4000
 DRAWING = Path("wiring.svg")
 
 Ask = Callable[[str], str]
@@ -63,11 +64,16 @@ def _light(pin: int, led: Any, ask: Ask) -> str:
 def _buttons(places: tuple[Button, ...], inputs: dict[int, Any], patience_s: float, rest_s: float) -> list[Finding]:
     if not places:
         return []
-    edges: SimpleQueue[Edge] = SimpleQueue()
+    edges: Queue[Edge] = Queue(MOST_EDGES)
+
+    def moved(pin: int, down: bool) -> None:
+        with suppress(Full):  # a pin that floats: more of the same says nothing new
+            edges.put_nowait(Edge(pin, down, time.monotonic()))
+
     for pin, device in inputs.items():
         low = bool(device.pull_up)  # active means low
-        device.when_activated = lambda pin=pin, low=low: edges.put(Edge(pin, low, time.monotonic()))
-        device.when_deactivated = lambda pin=pin, low=low: edges.put(Edge(pin, not low, time.monotonic()))
+        device.when_activated = lambda pin=pin, low=low: moved(pin, low)
+        device.when_deactivated = lambda pin=pin, low=low: moved(pin, not low)
     names = {place.pin: f"button {place.name}" for place in places}
     print("Please touch nothing …", flush=True)
     at_rest = _until(edges, rest_s, None)
@@ -78,7 +84,7 @@ def _buttons(places: tuple[Button, ...], inputs: dict[int, Any], patience_s: flo
     return findings
 
 
-def _until(edges: SimpleQueue[Edge], most_s: float, calm_s: float | None) -> list[Edge]:
+def _until(edges: Queue[Edge], most_s: float, calm_s: float | None) -> list[Edge]:
     """The edges of so many seconds; fewer when nothing came for `calm_s` after one."""
     end = time.monotonic() + most_s
     found: list[Edge] = []

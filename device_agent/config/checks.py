@@ -10,7 +10,7 @@ from device_agent.config.buttons import SIMPLE, buttons, has_action, problems
 from device_agent.config.cards import parse
 from device_agent.config.endpoints import address_problem
 from device_agent.config.hours import parse as parse_hours
-from device_agent.config.schema import Lights, Panel, Settings
+from device_agent.config.schema import CHAINS, Lights, Panel, Settings
 
 FRAME_MS = 20
 PATTERNS = ("steady", "breathe", "comets", "rhythm", "level", "bar")
@@ -142,7 +142,7 @@ def _lights(settings: Settings) -> Iterator[Contradiction]:
         yield ("lights.kind",), "lights.kind is rgb, which needs lights.red_pin, lights.green_pin and lights.blue_pin"
     if not re.fullmatch(r"\d+\.\d+", lights.spi):
         yield ("lights.spi",), 'lights.spi must be BUS.SELECT, e.g. "0.0"'
-    if lights.kind in ("apa102", "ws2812") and lights.spi.startswith("0."):
+    if lights.kind in CHAINS and lights.spi.startswith("0."):
         for name, pin in used_pins(settings.panel) + light_pins(lights):
             if pin in SPI0:
                 yield (

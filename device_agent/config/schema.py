@@ -260,6 +260,10 @@ class Panel:
     )
 
 
+CHAINS = ("apa102", "ws2812")
+"""The kinds of light that hang on SPI."""
+
+
 @record
 class Lights:
     """What the light is and how it looks: docs/lights.md shows all states."""
@@ -268,7 +272,7 @@ class Lights:
         "led",
         "led: on or off at panel.led_pin, told apart by rhythm. pwm: with brightness, there too. rgb: at "
         "red_pin, green_pin, blue_pin. apa102 (ReSpeaker HATs) and ws2812 (NeoPixel): a chain on SPI.",
-        choices=("led", "pwm", "rgb", "apa102", "ws2812"),
+        choices=("led", "pwm", "rgb", *CHAINS),
     )
     red_pin: int = _opt(-1, "Of an RGB LED, to ground through a resistor.", range=(-1, 27))
     green_pin: int = _opt(-1, "In the same way.", range=(-1, 27))

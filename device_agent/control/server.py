@@ -32,7 +32,7 @@ from device_agent.control.requests import (
 from device_agent.core import events as e
 from device_agent.core.indicator import Snapshot
 from device_agent.core.tables import Link
-from device_agent.errors import ConfigError
+from device_agent.errors import DeviceAgentError
 from device_agent.protocol import messages as m
 from device_agent.runtime.deadline import Clock
 from device_agent.runtime.wakeup import Wakeup
@@ -214,8 +214,8 @@ class Control(Worker):
             return refusal("this device cannot read its configuration again")
         try:
             change = self._facts.reload()
-        except ConfigError as error:
-            return refusal("; ".join(error.problems))
+        except DeviceAgentError as error:  # a mistake in it, or a file that cannot be read
+            return refusal("; ".join(str(error).splitlines()))
         return answer(live=change.live, restart=change.later)
 
     def _spread(self) -> None:

@@ -29,9 +29,8 @@ def right(case: Case) -> Finding:
             case.url = conversation_url(case.settings, case.secrets, dialer, attempt)
     except Exception as error:
         return _refused(error)
-    return ok(
-        "a signed URL was given" if case.url.query.startswith("agent_id") is False else "public: no signed URL needed"
-    )
+    public = case.url.query.startswith("agent_id")
+    return ok("public: no signed URL needed" if public else "a signed URL was given")
 
 
 def conversation(case: Case) -> Finding:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from device_agent.config.schema import CHAINS
 from device_agent.doctor.check import Finding, failed, ok
 from device_agent.doctor.host import Case
 from device_agent.panel.pins import choose_backend
 
-CHAINS = ("apa102", "ws2812")
 NOT_NEEDED = "not needed: no pin is configured, or there are none here"
 
 
@@ -47,8 +47,8 @@ def library(case: Case) -> Finding:
 
 def spi(case: Case) -> Finding:
     """Whether a chain of lights has its bus."""
-    if case.settings.lights.kind not in CHAINS or case.settings.panel.backend in ("none", "mock"):
-        return ok("not needed: no chain of lights is configured")
+    if case.settings.lights.kind not in CHAINS or not _used(case):
+        return ok("not needed: no chain of lights is configured, or there are no pins here")
     bus = case.host.place(f"dev/spidev{case.settings.lights.spi}")
     if not bus.exists():
         return failed(f"no /dev/{bus.name}: SPI is off", "sudo raspi-config nonint do_spi 0, then reboot")

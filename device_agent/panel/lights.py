@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from device_agent.config.schema import Lights
+from device_agent.config.schema import CHAINS, Lights
 from device_agent.core.commands import Indicator
 from device_agent.panel.encode import APA102_HZ, WS2812_HZ, Colour, apa102, ws2812
 from device_agent.panel.looks import LOOKS, STEP_MS, Envelope, Look, frame, moves
@@ -50,7 +50,7 @@ class Pixels:
     """Lights with brightness: one PWM or RGB LED, or a chain. `put` takes the pixels."""
 
     def __init__(self, settings: Lights, put: Callable[[Sequence[Colour]], None]) -> None:
-        self._count = settings.count if settings.kind in ("apa102", "ws2812") else 1
+        self._count = settings.count if settings.kind in CHAINS else 1
         self.shows_mute = self._count > 1
         self._put = put
         self._looks = {indicator: _look(indicator, settings) for indicator in Indicator}
@@ -82,7 +82,7 @@ def open_light(settings: Lights, led: Any, write: Write | None, stack: ExitStack
     `write` stands in for the SPI device. Raises `OSError` with a remedy for SPI that cannot be used.
     """
     bright = settings.brightness / 100
-    if settings.kind in ("apa102", "ws2812"):
+    if settings.kind in CHAINS:
         put = write or open_spi(settings, stack)
         if settings.kind == "apa102":
             steps = max(1, round(31 * bright))

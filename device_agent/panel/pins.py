@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from device_agent.config.buttons import SIMPLE, Button, buttons
-from device_agent.config.schema import Lights, Panel
+from device_agent.config.schema import CHAINS, Lights, Panel
 
 MODEL = Path("/proc/device-tree/model")
 
-CHAINS = ("apa102", "ws2812")
 ONE_LED = Lights()
 
 PinFactory = Any

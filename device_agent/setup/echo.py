@@ -65,7 +65,10 @@ class Finding:
 
 
 def examine(room: bytes, played: bytes, heard: bytes, means: str, cancellers: Mapping[str, Make]) -> Finding:
-    """`room`: before the trial; `heard` began when `played` was handed to the card. `means`: what `auto` would take."""
+    """`room`: before the trial; `heard` began when `played` was handed to the card; all s16le, mono, 16 kHz.
+
+    `means`: what `audio.echo = "auto"` would take for these cards, which is tried if it is one of `cancellers`.
+    """
     noise = slice(2 * round((CHIRP_S + PAUSE_S) * RATE), 2 * round((CHIRP_S + PAUSE_S + NOISE_S) * RATE))
     samples = array.array("h", heard)
     clipped = sum(1 for value in samples if abs(value) > 32_000) > CLIPPED * len(samples)

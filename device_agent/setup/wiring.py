@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from device_agent.config.buttons import Button
@@ -42,7 +43,7 @@ def judge(place: Button, names: Mapping[int, str], at_rest: Sequence[Edge], pres
     name, pin = place.name, place.pin
     wrong: list[str] = []
     supply = "3.3 V" if place.active_high else "ground"
-    noisy = {edge.pin for edge in at_rest if sum(other.pin == edge.pin for other in at_rest) >= NOISE}
+    noisy = {moving for moving, times in Counter(edge.pin for edge in at_rest).items() if times >= NOISE}
     if pin in noisy:
         wrong.append(f"GPIO {pin} moves while nobody touches it: it floats, or its wire picks up a hum; shorten it")
     own = [edge for edge in pressed if edge.pin == pin]

@@ -18,6 +18,7 @@ PIPE_BUF = 4096  # so much a writable pipe takes without blocking
 PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 """syslog's, as journald reads them at the beginning of a line (sd-daemon(3))."""
 SAME, EACH_S = 10, 60.0
+MOST_EVENTS = 200  # known at once; beyond that, those of an earlier minute are forgotten
 _KEYS = re.compile(r"([\w.-]+)=%")
 
 
@@ -81,9 +82,12 @@ class Limit(logging.Filter):
         event, now = str(record.msg).partition(" ")[0], self._clock()
         window = self._windows.get(event)
         if window is None or now - window.began >= EACH_S:
-            if window and window.left_out:
-                record.msg = f"{record.msg} left-out=%d"
-                record.args = (*(record.args if isinstance(record.args, tuple) else ()), window.left_out)
+            if window and window.left_out and isinstance(record.args, tuple):
+                # A message without arguments is not formatted: what looks like a place for one in it is none.
+                text = str(record.msg) if record.args else str(record.msg).replace("%", "%%")
+                record.msg, record.args = f"{text} left-out=%d", (*record.args, window.left_out)
+            if len(self._windows) >= MOST_EVENTS:
+                self._windows = {name: w for name, w in list(self._windows.items()) if now - w.began < EACH_S}
             window = self._windows[event] = _Window(now)
         window.passed += 1
         if window.passed <= SAME:
