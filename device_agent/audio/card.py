@@ -50,6 +50,16 @@ class Card:
         sides = (samples[side :: self.channels] for side in range(self.channels))
         return array.array("h", (sum(frame) // self.channels for frame in zip(*sides, strict=True))).tobytes()
 
+    def spread(self, mono: bytes) -> bytes:
+        """The same samples on every channel of a loudspeaker."""
+        if self.channels == 1:
+            return mono
+        samples = array.array("h", mono)
+        every = array.array("h", bytes(len(mono) * self.channels))
+        for channel in range(self.channels):
+            every[channel :: self.channels] = samples
+        return every.tobytes()
+
 
 def probe(pa: host.Host, candidate: Candidate, output: bool, channel: int) -> Card:
     """Open the card; OSError with PortAudio's number if it takes nothing that we can do."""

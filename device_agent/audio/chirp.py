@@ -27,13 +27,13 @@ def heard(frames: Sequence[bytes]) -> bool:
     return False
 
 
-def share(frame: bytes, hz: float) -> float:
-    """The part of a frame's energy that lies at `hz` (Goertzel), 0 … 1."""
+def share(frame: bytes, hz: float, rate: int = RATE) -> float:
+    """The part of the energy of s16le samples at `rate` Hz that lies at `hz` (Goertzel), 0 … 1."""
     samples = array.array("h", frame)
     energy: int = sum(map(mul, samples, samples))
     if not energy:
         return 0.0
-    factor = 2.0 * math.cos(math.tau * hz / RATE)
+    factor = 2.0 * math.cos(math.tau * hz / rate)
     last = before = 0.0
     for sample in samples:
         last, before = sample + factor * last - before, last

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import time
 from collections import deque
 from collections.abc import Callable
@@ -161,11 +160,7 @@ class Playout:
             self._tape.write(pcm, self._card.rate, now + queued / self._card.rate)
         for run in runs:
             self._reporter.wrote(run, now)
-        if self._card.channels == 2:
-            both = array.array("h", bytes(2 * len(pcm)))
-            both[::2] = both[1::2] = array.array("h", pcm)
-            pcm = both.tobytes()
-        self._card.stream.write(pcm, frames, exception_on_underflow=False)
+        self._card.stream.write(self._card.spread(pcm), frames, exception_on_underflow=False)
 
     def _adapt(self, now: float, dry: bool) -> None:
         """A longer lead after the card ran dry, the normal one after 30 s of calm."""

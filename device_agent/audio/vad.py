@@ -10,6 +10,7 @@ from device_agent.errors import AudioError
 
 MODE, IDLE_MODE = 2, 3  # of 0 lenient … 3 strict: in a conversation, and while a voice would open one
 FLOOR_DB = -100.0
+CLIPPED_SHARE = 0.001
 _STRIDE = 4  # energy of every fourth sample: within 0.5 dB of all of them for speech, at a quarter of the CPU
 
 
@@ -44,3 +45,9 @@ def level_dbfs(pcm: bytes) -> float:
     if not energy:
         return FLOOR_DB
     return max(FLOOR_DB, 10 * math.log10(energy / (len(samples) * 32768.0**2)))
+
+
+def clipped(pcm: bytes) -> float:
+    """The share of s16le samples at the end of the scale, 0 … 1; above `CLIPPED_SHARE` it is heard."""
+    samples = array.array("h", pcm)
+    return sum(abs(sample) >= 32_700 for sample in samples) / max(1, len(samples))

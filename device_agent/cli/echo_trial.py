@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device_agent.cli.trials import PATIENCE_S, PERIOD_S, TAIL_S, Pause, spread, wait
+from device_agent.audio.one_shot import PATIENCE_S, PERIOD_S, TAIL_S, Pause, wait
 from device_agent.config.schema import Settings
 from device_agent.errors import AudioError
 
@@ -89,7 +89,7 @@ def _together(microphone: Card, loudspeaker: Card, pcm: bytes, pause: Pause) -> 
         if len(heard) >= 2 * RATE * ROOM_S and loudspeaker.stream.get_write_available() >= period:
             began = began or len(heard) / 2 / RATE
             piece = sound[at : at + 2 * period].ljust(2 * period, b"\0")
-            loudspeaker.stream.write(spread(piece, loudspeaker.channels), period, exception_on_underflow=False)
+            loudspeaker.stream.write(loudspeaker.spread(piece), period, exception_on_underflow=False)
             at += 2 * period
             waits = 0
         if waits:

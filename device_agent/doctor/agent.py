@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-import time
+from contextlib import AbstractContextManager
 
 from device_agent.core.ending import End, Kind, classify
 from device_agent.core.initiation import initiation
@@ -12,12 +12,12 @@ from device_agent.doctor.host import Case
 from device_agent.link.address import conversation_url
 from device_agent.link.dial import Dialer
 from device_agent.link.endings import Ended, end_of
+from device_agent.link.once import one_attempt
 from device_agent.link.waiting import Attempt, Overdue
 from device_agent.link.wire import Close, Skip, Wire
 from device_agent.protocol.codec import decode, encode
 from device_agent.protocol.formats import parse
 from device_agent.protocol.messages import Metadata
-from device_agent.runtime.wakeup import Wakeup
 
 PATIENCE_S = 10.0
 
@@ -25,7 +25,7 @@ PATIENCE_S = 10.0
 def right(case: Case) -> Finding:
     """Whether the service lets this device talk with the agent: a signed URL, where one is needed."""
     try:
-        with _Dialling(case) as (dialer, attempt):
+        with _attempt(case) as (dialer, attempt):
             case.url = conversation_url(case.settings, case.secrets, dialer, attempt)
     except Exception as error:
         return _refused(error)
@@ -36,7 +36,7 @@ def right(case: Case) -> Finding:
 def conversation(case: Case) -> Finding:
     """Whether the agent takes what we send at the start, overrides and all."""
     try:
-        with _Dialling(case) as (dialer, attempt):
+        with _attempt(case) as (dialer, attempt):
             wire = Wire(dialer.dial(case.url, attempt))
             try:
                 case.formats = _open(case, wire, attempt)
@@ -86,16 +86,5 @@ def _refused(error: Exception) -> Finding:
     return failed(" ".join(seen.split()), classify(end).advice or "try again in a minute: the device does so by itself")
 
 
-class _Dialling:
-    """A dialer and an attempt for one connection."""
-
-    def __init__(self, case: Case) -> None:
-        self._case = case
-
-    def __enter__(self) -> tuple[Dialer, Attempt]:
-        self._wakeup = Wakeup()
-        dialer = Dialer(self._wakeup, self._case.settings.server.ca_file, self._case.host.resolve)
-        return dialer, Attempt(self._wakeup, PATIENCE_S, time.monotonic, aborted=lambda: False)
-
-    def __exit__(self, *_: object) -> None:
-        self._wakeup.close()
+def _attempt(case: Case) -> AbstractContextManager[tuple[Dialer, Attempt]]:
+    return one_attempt(case.settings.server.ca_file, PATIENCE_S, case.host.resolve)

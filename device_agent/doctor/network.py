@@ -6,17 +6,20 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Sequence
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.client import HTTPException
 from urllib.parse import SplitResult, urlsplit
 
 from device_agent.config.endpoints import https_url, is_loopback
 from device_agent.doctor.check import Finding, failed, ok, warning
 from device_agent.doctor.host import Case
 from device_agent.errors import ConfigError
-from device_agent.link.dial import LOOKUP_S, Address, Dialer
-from device_agent.link.waiting import Aborted, Attempt, Overdue
-from device_agent.runtime.wakeup import Wakeup
+from device_agent.link.conduit import Conduit
+from device_agent.link.dial import LOOKUP_S, Address
+from device_agent.link.once import one_attempt
+from device_agent.link.signed_url import request
+from device_agent.link.waiting import Aborted, Overdue
 
 PATIENCE_S = 6.0
 SLOW_MS = 300
@@ -130,7 +133,7 @@ def tls(case: Case) -> Finding:
     if server(case).scheme == "http":
         return ok("not needed: plain, on this machine")
     try:
-        with _Connection(case):
+        with _connection(case):
             ours = case.settings.server.ca_file
             return ok(f"trusted{ours and f' (with {ours})'}")
     except ConfigError as error:
@@ -147,7 +150,7 @@ def tls(case: Case) -> Finding:
 def http(case: Case) -> Finding:
     """Whether the service itself answers, and not a portal."""
     try:
-        with _Connection(case) as conduit:
+        with _connection(case) as conduit:
             status, kind, location = _ask(case, conduit)
     except (HTTPException, OSError, Overdue) as error:
         return failed(f"no HTTP: {_words(error)}", "another program answers there: check server.url")
@@ -161,38 +164,21 @@ def http(case: Case) -> Finding:
     return ok(f"answers (status {status})")
 
 
-class _Connection:
+@contextmanager
+def _connection(case: Case) -> Iterator[Conduit]:
     """The product's own dialling, for a moment."""
-
-    def __init__(self, case: Case) -> None:
-        self._case = case
-
-    def __enter__(self) -> socket.socket:
-        self._wakeup = Wakeup()
+    with one_attempt(case.settings.server.ca_file, PATIENCE_S, lambda *_: case.addresses) as (dialer, attempt):
+        conduit = dialer.dial(server(case), attempt)
         try:
-            attempt = Attempt(self._wakeup, PATIENCE_S, time.monotonic, aborted=lambda: False)
-            dialer = Dialer(self._wakeup, self._case.settings.server.ca_file, lambda *_: self._case.addresses)
-            self._conduit = dialer.dial(server(self._case), attempt)
-        except BaseException:
-            self._wakeup.close()
-            raise
-        return self._conduit  # type: ignore[return-value]  # what http.client needs of one
-
-    def __exit__(self, *_: object) -> None:
-        self._conduit.close()
-        self._wakeup.close()
+            yield conduit
+        finally:
+            conduit.close()
 
 
-def _ask(case: Case, conduit: socket.socket) -> tuple[int, str, str]:
+def _ask(case: Case, conduit: Conduit) -> tuple[int, str, str]:
     """Status, content type and Location of the answer to a request that a real service refuses."""
     url = server(case)
-    connection = HTTPConnection(url.hostname or "", url.port)
-    connection.sock = conduit
-    connection.request(
-        "GET", url.path or "/v1/convai/conversation", headers={"Host": url.netloc, "Connection": "close"}
-    )
-    response = HTTPResponse(conduit, method="GET")
-    response.begin()
+    response = request(url if url.path else url._replace(path="/v1/convai/conversation"), {}, conduit)
     return response.status, response.getheader("Content-Type") or "", response.getheader("Location") or ""
 
 

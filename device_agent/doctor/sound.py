@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import array
-import math
 from contextlib import suppress
 
+from device_agent.audio.chirp import share
 from device_agent.audio.choice import fits
 from device_agent.audio.hardware import Hardware, Machine
-from device_agent.audio.vad import level_dbfs
+from device_agent.audio.vad import CLIPPED_SHARE, clipped, level_dbfs
 from device_agent.config.cards import parse
 from device_agent.doctor.check import Finding, failed, ok, skipped, warning
 from device_agent.doctor.host import Case
 from device_agent.errors import AudioError, DeviceAgentError
 
 SILENT_DBFS = -90.0
-CLIPPED_SHARE = 0.001
 HUM_SHARE = 0.7
 QUIET_DBFS = -60.0
 HUMS = (50, 60, 100, 120)
@@ -114,12 +112,12 @@ def level(case: Case) -> Finding:
     dbfs = level_dbfs(recording.pcm)
     if dbfs < SILENT_DBFS:
         return warning(f"digital silence ({dbfs:.0f} dBFS)", "unmute it (alsamixer, a switch on it), or choose another")
-    if (share := clipped(recording.pcm)) > CLIPPED_SHARE:
-        return warning(f"{share:.1%} of the samples are clipped", "turn its gain down (alsamixer)")
-    strongest, share = hum(recording.pcm, recording.rate)
-    if share > HUM_SHARE and dbfs > QUIET_DBFS:
+    if (lost := clipped(recording.pcm)) > CLIPPED_SHARE:
+        return warning(f"{lost:.1%} of the samples are clipped", "turn its gain down (alsamixer)")
+    strongest, part = hum(recording.pcm, recording.rate)
+    if part > HUM_SHARE and dbfs > QUIET_DBFS:
         return warning(
-            f"hum of {strongest} Hz is {share:.0%} of what it hears", "another power supply, or a shorter cable"
+            f"hum of {strongest} Hz is {part:.0%} of what it hears", "another power supply, or a shorter cable"
         )
     return ok(f"{dbfs:.0f} dBFS, no clipping, no hum")
 
@@ -143,23 +141,9 @@ def echo(case: Case) -> Finding:
     return ok(f"audio.echo = {case.settings.audio.echo}")
 
 
-def clipped(pcm: bytes) -> float:
-    """The share of samples at full scale, 0 … 1."""
-    samples = array.array("h", pcm)
-    return sum(abs(sample) >= 32_700 for sample in samples) / max(1, len(samples))
-
-
 def hum(pcm: bytes, rate: int) -> tuple[int, float]:
-    """The mains frequency that is heard most, and its share of the power (Goertzel)."""
-    samples = array.array("h", pcm)
-    power = sum(sample * sample for sample in samples) or 1
-    shares = {}
-    for frequency in HUMS:
-        turn = 2 * math.cos(2 * math.pi * frequency / rate)
-        before = last = 0.0
-        for sample in samples:
-            before, last = last, sample + turn * last - before
-        shares[frequency] = 2 * (last * last + before * before - turn * last * before) / (len(samples) * power)
+    """The mains frequency (Hz) that is heard most, and its share of the energy, 0 … 1."""
+    shares = {frequency: share(pcm, frequency, rate) for frequency in HUMS}
     strongest = max(shares, key=shares.__getitem__)
     return strongest, shares[strongest]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from device_agent.config.endpoints import address_problem
@@ -10,6 +12,9 @@ from device_agent.link.conduit import Conduit
 from device_agent.link.dial import Dialer
 from device_agent.link.waiting import Attempt
 from device_agent.version import __version__
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 MAX_BODY = 64 * 1024
 USER_AGENT = f"device-agent/{__version__}"
@@ -47,21 +52,29 @@ def fetch(url: SplitResult, header: tuple[str, str], dialer: Dialer, attempt: At
 
 
 def _get(url: SplitResult, header: tuple[str, str], conduit: Conduit) -> bytes:
+    response = request(url, {"Accept": "application/json", **dict([header])}, conduit)
+    body: bytes = response.read(MAX_BODY)
+    if response.status != 200:
+        raise Refused(response.status, response.getheader("Retry-After"), body)
+    return body
+
+
+def request(url: SplitResult, headers: Mapping[str, str], conduit: Conduit) -> HTTPResponse:
+    """GET `url` over a conduit to its host; the answer, whose headers have been read.
+
+    Raises `HTTPException`, or what the conduit does.
+    """
     from http.client import HTTPConnection, HTTPResponse
 
     connection = HTTPConnection(url.hostname or "", url.port)
     connection.sock = conduit
-    headers = {"Host": url.netloc, "Accept": "application/json", "User-Agent": USER_AGENT, "Connection": "close"}
-    connection.request(
-        "GET", url._replace(scheme="", netloc="", fragment="").geturl() or "/", headers=headers | dict([header])
-    )
+    own = {"Host": url.netloc, "User-Agent": USER_AGENT, "Connection": "close"}
+    place = url._replace(scheme="", netloc="", fragment="").geturl() or "/"
+    connection.request("GET", place, headers={**own, **headers})
     # Not `getresponse`: with "Connection: close" it closes the conduit as soon as the headers are read.
     response = HTTPResponse(conduit, method="GET")  # type: ignore[arg-type]  # it only wants makefile()
     response.begin()
-    body = response.read(MAX_BODY)
-    if response.status != 200:
-        raise Refused(response.status, response.getheader("Retry-After"), body)
-    return body
+    return response
 
 
 def _signed_url(body: bytes) -> SplitResult:

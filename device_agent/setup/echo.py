@@ -13,7 +13,7 @@ from operator import mul
 from device_agent.audio.cancellers import AEC_INSTALL, Canceller
 from device_agent.audio.echo_watch import POOR_DB
 from device_agent.audio.reference import RATE, Reference
-from device_agent.audio.vad import level_dbfs
+from device_agent.audio.vad import CLIPPED_SHARE, clipped, level_dbfs
 from device_agent.runtime.ring import FRAME_BYTES
 
 Make = Callable[[Reference], Canceller]
@@ -26,7 +26,6 @@ LOUDNESS = 4000.0  # peak of the chirp; the noise is about as loud
 MOST_DELAY_S = 0.6
 FOUND = 0.3  # likeness of a chirp in a room that echoes; noise comes to 0.2 at most
 HEARD_DB = 6.0  # above the room's own noise
-CLIPPED = 0.002  # part of the samples at the end of the scale
 _COARSE = 4  # the search runs at 4 kHz: right to 0.25 ms, at a sixteenth of the work
 
 
@@ -70,10 +69,9 @@ def examine(room: bytes, played: bytes, heard: bytes, means: str, cancellers: Ma
     `means`: what `audio.echo = "auto"` would take for these cards, which is tried if it is one of `cancellers`.
     """
     noise = slice(2 * round((CHIRP_S + PAUSE_S) * RATE), 2 * round((CHIRP_S + PAUSE_S + NOISE_S) * RATE))
-    samples = array.array("h", heard)
-    clipped = sum(1 for value in samples if abs(value) > 32_000) > CLIPPED * len(samples)
+    overdriven = clipped(heard) > CLIPPED_SHARE
     loss = _loss(cancellers[means], played, heard) if means in cancellers else None
-    return Finding(means, level_dbfs(room), level_dbfs(heard[noise]), clipped, _delay_ms(played, heard), loss)
+    return Finding(means, level_dbfs(room), level_dbfs(heard[noise]), overdriven, _delay_ms(played, heard), loss)
 
 
 def _delay_ms(played: bytes, heard: bytes) -> float | None:

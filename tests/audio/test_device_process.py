@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import pytest
 from analysis import noise
+from notify_socket import Systemd
 from rig import SILENT_AGENT, TALK, Call, call, pcm, until
 
 from device_agent.bench.virtual_audio import VirtualCards
@@ -71,38 +70,6 @@ def test_sigusr1_shows_every_thread(cards: VirtualCards) -> None:
         assert run.audible(asked)
 
 
-class Systemd:
-    """The socket that systemd would listen at, and what was said to it."""
-
-    def __init__(self, path: Path) -> None:
-        self.environ = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "10000000"}
-        self.heard: list[str] = []
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-        self._socket.settimeout(0.1)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-
-    def __enter__(self) -> Systemd:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self._socket.close()
-
-    def hears(self, text: str, timeout: float = 10.0) -> None:
-        until(lambda: any(text in word for word in self.heard), timeout, f"systemd hears {text}")
-
-    def _listen(self) -> None:
-        while not self._over.is_set():
-            try:
-                self.heard += self._socket.recv(4096).decode().splitlines()
-            except TimeoutError:
-                continue
-
-
 def test_systemd_is_told(cards: VirtualCards, tmp_path: Path) -> None:
     """READY=1 first, then the state, pings of the watchdog, and STOPPING=1 at the end.
 
@@ -114,15 +81,15 @@ def test_systemd_is_told(cards: VirtualCards, tmp_path: Path) -> None:
         systemd.hears("WATCHDOG=1")
         os.kill(run.process.pid, signal.SIGSTOP)
         run.pause(0.3)
-        before = systemd.heard.count("WATCHDOG=1")
+        before = systemd.words.count("WATCHDOG=1")
         run.pause(3.0)
-        assert systemd.heard.count("WATCHDOG=1") == before
+        assert systemd.words.count("WATCHDOG=1") == before
         os.kill(run.process.pid, signal.SIGCONT)
-        until(lambda: systemd.heard.count("WATCHDOG=1") > before, 4, "pings go on")
+        until(lambda: systemd.words.count("WATCHDOG=1") > before, 4, "pings go on")
         assert run.stop()[1] == 0
         systemd.hears("STOPPING=1", timeout=1)
-        assert systemd.heard[0] == "READY=1"
-        assert systemd.heard.index("STOPPING=1") > systemd.heard.index("WATCHDOG=1")
+        assert systemd.words[0] == "READY=1"
+        assert systemd.words.index("STOPPING=1") > systemd.words.index("WATCHDOG=1")
 
 
 @contextmanager
@@ -166,7 +133,7 @@ def test_the_death_of_the_sound_server_is_survived(tmp_path: Path) -> None:
         audio = run.simulator.of_kind("audio", since=began)
         assert 3.0 < sum(event["n"] for event in audio) / 16_000 < 5.0
         assert not loud(run, began)
-        assert not [word for word in systemd.heard if word.startswith("STATUS=listening")]
+        assert not [word for word in systemd.words if word.startswith("STATUS=listening")]
         assert (run.cpu_s() - cpu) / 4.0 < 0.3
         for _ in range(DEATHS):
             cards.revive_server()

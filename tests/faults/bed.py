@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from link_peer import METADATA, Peer
-from notify import Systemd
+from notify_socket import Systemd
 
 PATIENCE_S = 30.0
 TALK = ("activation.modes=always-on", "audio.echo=off", "sounds.earcons=false", "sounds.speech=false")

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
 
-from notify import Systemd
+from notify_socket import Systemd
 
 from device_agent.bench.demo import Simulator, device
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards

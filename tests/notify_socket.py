@@ -8,6 +8,8 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+from device_agent.runtime.deadline import Deadline
+
 
 class Systemd:
     """`heard` holds the time and the text of each notification."""
@@ -29,6 +31,18 @@ class Systemd:
         self._over.set()
         self._thread.join()
         self._socket.close()
+
+    @property
+    def words(self) -> list[str]:
+        """Everything that was said, in order."""
+        return [text for _, text in list(self.heard)]
+
+    def hears(self, text: str, timeout: float = 10.0) -> None:
+        """Wait until a notification with this text has come, or is there already."""
+        deadline, pause = Deadline(timeout), threading.Event()
+        while not any(text in word for word in self.words):
+            assert not deadline.passed, f"systemd hears {text}: not within {timeout} s"
+            pause.wait(0.01)
 
     def times(self, text: str) -> list[float]:
         return [at for at, heard in list(self.heard) if heard.startswith(text)]
