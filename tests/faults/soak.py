@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
@@ -26,13 +27,18 @@ from notify_socket import Systemd
 
 from device_agent.bench.demo import Simulator, device
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
+from device_agent.bench.visitor import speech
 
 RECOVERY_S = 60.0  # the longest delay between two attempts
 WATCHDOG_S = 10.0
 GROWTH_MB = 1.0
 PAUSE_S = (0.5, 4.0)
 OPTIONS = ("--first-message", "Hello, I am here.", "--ping-interval", "1")
-SETTINGS = ("activation.modes=always-on", "audio.echo=off", "session.idle_close_s=0", "log.level=debug")
+SETTINGS = (
+    "activation.modes=always-on", "audio.echo=off", "session.idle_close_s=0", "session.connects_per_hour=0",
+    "log.level=debug",
+)  # fmt: skip
+WORDS = "Hello, is anybody there?"
 
 
 @dataclass
@@ -63,6 +69,8 @@ class Soak:
     failed: Counter[str] = field(default_factory=Counter)
     samples: list[Sample] = field(default_factory=list)
     pause: threading.Event = field(default_factory=threading.Event)
+    words: bytes = field(default_factory=lambda: speech(WORDS))
+    visitor: ExitStack = field(default_factory=ExitStack)
 
     def faults(self) -> dict[str, Callable[[], float]]:
         """By name; each strikes and returns when it did."""
@@ -105,17 +113,23 @@ class Soak:
         self.pause.wait(1.0)
         at = time.monotonic()
         self.cards.revive_server()
+        self.visit()
         return at
+
+    def visit(self) -> None:
+        """A visitor at the microphone, and an ear at the loudspeaker: those before died with the sound server."""
+        self.visitor.close()
+        self.visitor.enter_context(Recorder(self.cards))
+        self.microphone = self.visitor.enter_context(Microphone(self.cards))
 
     def strike(self) -> None:
         """One fault, and the way back: the server hears the microphone live again."""
         names = self.faults()
-        ends = ("closes", "drops", "for ever")
-        # Connections by ourselves are limited to 60 an hour.
-        weights = [0.08 if any(word in name for word in ends) else 1.0 for name in names]
-        weights = [0.15 if "dies" in name else w for name, w in zip(names, weights, strict=True)]
-        name = self.rng.choices(list(names), weights)[0]
+        name = self.rng.choice(list(names))
         at = names[name]()
+        if "1000" in name:  # a normal end: the device rests until somebody speaks
+            self.simulator.wait("closed", since=at, timeout=5.0)
+            self.microphone.say(self.words)
         end = time.monotonic() + RECOVERY_S
         # Audio that was under way is no recovery; that a card is back, the device itself must say.
         settle = at if "sound" in name else at + (0.3 if "for" not in name else 0.5)
@@ -146,7 +160,9 @@ class Soak:
         if self.process.poll() is not None:
             wrong.append(f"the program ended with {self.process.returncode}")
         third = len(self.samples) // 3
-        if third >= 5:
+        if third < 5:
+            wrong.append("too short to say whether anything grows")
+        else:
             # Not the first samples: caches and libraries fill in the first conversations.
             early, late = self.samples[third // 2 : third + third // 2], self.samples[-third:]
             for what, most in (("descriptors", 0), ("threads", 0), ("rss_mb", GROWTH_MB)):
@@ -187,14 +203,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--output", type=Path, help="where the report goes, as JSON")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends with us
     print(f"seed {chosen.seed}", flush=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
         with (
             VirtualCards() as cards,
-            Recorder(cards),
-            Microphone(cards),
+            ExitStack() as visitor,
             Simulator(home / "heard.wav", *OPTIONS) as simulator,
             Systemd(home / "notify") as systemd,
             (home / "errors").open("w") as errors,
@@ -202,7 +218,8 @@ def main() -> int:
             environ = {**cards.environ, **systemd.environ, "RUNTIME_DIRECTORY": str(home)}
             with device(simulator, environ, lambda _: None, *SETTINGS, arguments=(), stderr=errors) as process:
                 simulator.wait("audio", timeout=30)
-                soak = Soak(simulator, cards, systemd, process, random.Random(chosen.seed))
+                soak = Soak(simulator, cards, systemd, process, random.Random(chosen.seed), visitor=visitor)
+                soak.visit()
                 while time.monotonic() - began < 60 * chosen.minutes and process.poll() is None:
                     soak.strike()
                     soak.pause.wait(soak.rng.uniform(*PAUSE_S))
