@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from rig import SILENT_AGENT, Samples, read, until
 
 from device_agent.bench.demo import Simulator
@@ -93,6 +94,7 @@ def toggled(home: Path, toggles: int, leak: bool = False) -> Verdict:
         return judge(read(simulator.record), origin, times)
 
 
+@pytest.mark.slow
 def test_a_thousand_toggles_leak_no_sample(tmp_path: Path) -> None:
     """Of what is captured from the moment on at which mute holds, until somebody ends it, the server gets nothing.
 
