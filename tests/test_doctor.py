@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 from test_simulator_server import Bench
-from tls import Authority
 
 from device_agent.__main__ import main
+from device_agent.bench.authority import Authority
 from device_agent.config.paths import Paths
 from device_agent.config.schema import Settings
 from device_agent.doctor.check import Check, Finding, Result, Status, examine, failed, ok

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from link_peer import CLOSE, METADATA, PATIENCE_S, TEXT, frame, metadata, rig, settings, upgrade_answer
-from tls import Authority
 
+from device_agent.bench.authority import Authority
 from device_agent.config.schema import Settings
 from device_agent.config.secrets import Secrets
 from device_agent.core.commands import Connect, Disconnect, Send

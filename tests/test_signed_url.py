@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from link_peer import Rig, rig, settings
-from tls import Authority
 
+from device_agent.bench.authority import Authority
 from device_agent.config.schema import Agent, Settings
 from device_agent.config.secrets import Secrets
 from device_agent.core.commands import Connect

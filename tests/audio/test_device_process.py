@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from analysis import noise
-from notify_socket import Systemd
 from rig import SILENT_AGENT, TALK, Call, call, pcm, until
 
+from device_agent.bench.systemd import Systemd
 from device_agent.bench.virtual_audio import VirtualCards
 
 DEATHS = 4  # of the sound server, one after another: what hangs in a library comes back once only

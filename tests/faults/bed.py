@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from link_peer import METADATA, Peer
-from notify_socket import Systemd
+
+from device_agent.bench.systemd import Systemd
 
 PATIENCE_S = 30.0
 TALK = ("activation.modes=always-on", "audio.echo=off", "sounds.earcons=false", "sounds.speech=false")

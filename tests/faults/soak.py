@@ -23,9 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
 
-from notify_socket import Systemd
-
 from device_agent.bench.demo import Simulator, device
+from device_agent.bench.systemd import Systemd
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
 from device_agent.bench.visitor import speech
 from device_agent.errors import DeviceAgentError

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from bed import Server, pause, started, until_closed
 from link_peer import PING, PONG, TEXT, frame
-from tls import Authority
 
+from device_agent.bench.authority import Authority
 from device_agent.bench.virtual_audio import VirtualCards
 
 Keep = Callable[[int, str], None]

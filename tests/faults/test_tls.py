@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from link_peer import METADATA, TEXT, frame, rig, settings, upgrade_answer
-from tls import Authority
 
+from device_agent.bench.authority import Authority
 from device_agent.core.commands import Connect, SendSilence
 from device_agent.core.events import LinkEnded, LinkOpened, ServerSaid
 from device_agent.protocol import messages as m

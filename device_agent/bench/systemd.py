@@ -8,6 +8,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+from device_agent.errors import DeviceAgentError
 from device_agent.runtime.deadline import Deadline
 
 
@@ -38,10 +39,11 @@ class Systemd:
         return [text for _, text in list(self.heard)]
 
     def hears(self, text: str, timeout: float = 10.0) -> None:
-        """Wait until a notification with this text has come, or is there already."""
+        """Wait until a notification with this text has come, or is there already. Raises `DeviceAgentError`."""
         deadline, pause = Deadline(timeout), threading.Event()
         while not any(text in word for word in self.words):
-            assert not deadline.passed, f"systemd hears {text}: not within {timeout} s"
+            if deadline.passed:
+                raise DeviceAgentError(f"systemd did not hear {text} within {timeout:.0f} s")
             pause.wait(0.01)
 
     def times(self, text: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""A private certificate authority, made by `openssl` on the fly."""
+"""A private certificate authority, made by `openssl` on the fly, for servers on this machine."""
 
 from __future__ import annotations
 
