@@ -8,10 +8,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from device_agent.config.reload import Reload
 from device_agent.config.schema import Settings
@@ -40,15 +39,18 @@ if TYPE_CHECKING:
     from device_agent.panel.panel import Panel
     from device_agent.tools.runner import ToolRunner
 
+T = TypeVar("T")
 GOODBYE_S = 0.2  # for the close frame and its answer
 TOOLS_S = 0.2
+CONFIG_ERROR = "config-error"
 STATE_S = 1.0  # for what has not been written yet; only a slow memory card needs any of it
 
 
 class Device:
     """Adds all workers to `supervisor`. `makers` build workers in place of the real ones, by name (for tests).
 
-    The flight recorder dumps into the directory `flight`.
+    The flight recorder dumps into the directory `flight`. With `mistakes` (of the configuration) the device only shows
+    and says them.
 
     Raises `ConfigError` for client tools that cannot be loaded, `UsageError` for a recording that cannot be written.
     """
@@ -65,6 +67,7 @@ class Device:
         state: StateFile | None = None,
         flight: Path | None = None,
         control: Path | None = None,
+        mistakes: str = "",
     ) -> None:
         self._settings = settings
         self._secrets = secrets
@@ -78,7 +81,6 @@ class Device:
         """Tell the core a fact; any thread."""
         self._makers = makers or {}
         self._capture_ring, self._playback_ring = CaptureRing(), PlaybackRing()
-        self._control_path = control
         # Muted until the switch was read, and if a person had muted it before the restart.
         self._latch = MuteLatch(closed=settings.panel.mute_pin >= 0 or self.state.kept.muted)
         self._tools = self._load_tools()
@@ -88,8 +90,8 @@ class Device:
         self._snapshot = Snapshot()
         self._began = time.monotonic()
         self.reload: Reload | None = None  # reads the configuration again, for the control socket
-        self.problems = ""
-        """What is wrong with the configuration, where the device runs on its last good one."""
+        self._mistakes = self.problems = mistakes
+        """What is wrong with the configuration, where the device runs on its last good one, or on none."""
         self._conn = 0
         self._offline = threading.Event()  # set by the dispatcher, waited for by the stop
         self._offline.set()
@@ -98,7 +100,8 @@ class Device:
         self._listener: Control | None = None
         self._light: Panel | None = None
         self._add_workers((*observers, self._observe, self._tell_listeners))
-        self._add_control()
+        if control is not None:
+            supervisor.add("control", lambda: self._control(control))
         supervisor.goodbye = self._goodbye
         supervisor.status = self._status
         supervisor.healthy = lambda: self._mailbox.overflow == 0
@@ -132,11 +135,6 @@ class Device:
             if choose_backend(settings.panel, lights=settings.lights) != "none":
                 add("panel", self._panel, lambda: self._again(c.Show))
                 self._performers[c.Show] = self._standing(c.Show, "panel", lambda panel, order: panel.show(order))
-
-    def _add_control(self) -> None:
-        path = self._control_path
-        if path is not None:
-            self._supervisor.add("control", lambda: self._control(path), lambda: None)
 
     def _control(self, path: Path) -> Worker:
         from device_agent.control.server import Control, Facts
@@ -197,6 +195,7 @@ class Device:
     def _playback_again(self) -> None:
         self._again(c.SetVolume)
         self._again(c.UseLoudspeaker)
+        self._give_clip()
 
     def _link(self) -> Worker:
         from device_agent.link.worker import Link as LinkWorker
@@ -204,7 +203,7 @@ class Device:
         rings = self._capture_ring, self._playback_ring
         who = self._settings, self._secrets
         post, failed = self._mailbox.post, self._supervisor.failed
-        return LinkWorker(*who, *rings, self._latch, post, failed, recorder=self._recorder)
+        return LinkWorker(*who, *rings, self._latch, post, failed, recorder=self._recorder, wrong=self._mistakes)
 
     def _panel(self) -> Worker:
         from device_agent.panel.panel import Panel
@@ -310,21 +309,21 @@ class Device:
         power_off()
 
     def _play_clip(self, order: c.PlayClip) -> None:
-        playback: Any = self._supervisor.find("playback")
-        if playback is None:  # not started yet: nobody waits for this sound
-            self._mailbox.post(e.ClipEnded(order.number))
-        else:
-            playback.play_clip(order)
+        self._orders[c.PlayClip] = order
+        if self._supervisor.find("playback") is not None:  # else it is given when playback starts
+            self._give_clip()
+
+    def _give_clip(self) -> None:
+        if order := self._orders.pop(c.PlayClip, None):
+            self._worker("playback").play_clip(order)
 
     def _find_chirp(self, order: c.FindChirp) -> None:
         """In a thread of its own: on a small computer it takes longer than the dispatcher has."""
-        from device_agent.audio import chirp
-        from device_agent.audio.vad import level_dbfs
+        from device_agent.audio.chirp import searched
 
         def search() -> None:
-            frames = [pcm for seq in range(order.first, order.last + 1) if (pcm := self.heard(seq))]
-            silent = all(level_dbfs(frame) < chirp.SILENT_DBFS for frame in frames)
-            self._mailbox.post(e.ChirpSearched(chirp.heard(frames), silent))
+            frames = (self.heard(seq) for seq in range(order.first, order.last + 1))
+            self.post(searched([pcm for pcm in frames if pcm]))
 
         threading.Thread(target=search, name="chirp", daemon=True).start()
 
@@ -364,7 +363,7 @@ class Device:
 
         now = self._snapshot
         return {
-            "state": now.indicator.value,
+            "state": self._state,
             **asdict(now) | {"link": now.link.value, "turn": now.turn.value},
             "configuration": self.problems,
             "version": __version__,
@@ -372,29 +371,30 @@ class Device:
             "uptime_s": round(time.monotonic() - self._began),
         }
 
+    @property
+    def _state(self) -> str:
+        return CONFIG_ERROR if self._mistakes else self._snapshot.indicator.value
+
     def _status(self) -> str:
         state = self._snapshot
-        wrong = state.fault or state.microphone or state.loudspeaker
-        return f"{state.indicator.value}{': ' + wrong if wrong else ''}"
+        wrong = self._mistakes or state.fault or state.microphone or state.loudspeaker
+        return f"{self._state}{': ' + wrong if wrong else ''}"
 
 
 def _recorder(file: Path) -> Recorder:
     from device_agent.link.record import Recorder
 
-    with _named(file):
-        return Recorder(file)
+    return _opened(file, Recorder)
 
 
 def _tape(file: Path) -> Tape:
     from device_agent.audio.tape import Tape
 
-    with _named(file):
-        return Tape(file)
+    return _opened(file, Tape)
 
 
-@contextmanager
-def _named(file: Path) -> Iterator[None]:
+def _opened(file: Path, kind: Callable[[Path], T]) -> T:
     try:
-        yield
+        return kind(file)
     except OSError as error:
         raise UsageError(f"{file} cannot be written ({error.strerror}): choose another place") from error

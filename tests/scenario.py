@@ -297,8 +297,8 @@ class Stage:
     def on_refused(self, status: str, reason: str = "", wait: str = "") -> None:
         self.ended(Kind.HTTP, int(status), reason, float(wait) if wait else None)
 
-    def on_lost(self, kind: str) -> None:
-        self.ended(Kind[kind.upper()])
+    def on_lost(self, kind: str, reason: str = "") -> None:
+        self.ended(Kind[kind.upper()], 0, reason)
 
     def on_certificate(self, code: str) -> None:
         self.ended(Kind.TLS, int(code))

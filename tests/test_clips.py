@@ -145,6 +145,17 @@ def test_an_answer_that_would_come_too_late_is_not_given(bench: Bench) -> None:
     assert bench.ended == [1]
 
 
+def test_what_is_said_waits_for_a_slow_card(bench: Bench) -> None:
+    """A sentence holds longer than an answer to a press; not for ever."""
+    bench.mixer.play(PlayClip(1, "one", "two"))
+    bench.clock.advance(8.0)
+    assert any(bench.hear(3))
+    bench.mixer.play(PlayClip(2, "one", "two"))
+    bench.clock.advance(11.0)
+    bench.hear(1)
+    assert bench.ended[-1] == 2
+
+
 def test_an_unknown_sound_is_silent_and_over_at_once(bench: Bench) -> None:
     """A table that is ahead of its files harms nobody."""
     bench.mixer.play(PlayClip(1, "three", "nothing", "de"))

@@ -46,6 +46,7 @@ TABLE = [
     (End(Kind.TIMEOUT, reason="upgrade"), "network"),
     (End(Kind.PROTOCOL, 1002), "transient"),
     (End(Kind.SETUP, reason="agent.id is not set"), "config"),
+    (End(Kind.CONFIG, reason="/etc/device-agent/config.toml:2: unknown setting"), "config"),
 ]
 
 

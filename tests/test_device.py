@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from device_agent.config.schema import Activation, Agent, Audio, Server, Settings, Tools
+from device_agent.config.schema import Activation, Agent, Audio, Panel, Server, Settings, Tools
 from device_agent.config.secrets import Secrets
 from device_agent.core import events as e
 from device_agent.core.commands import Command, Connect, PlayClip, SetVolume
@@ -204,6 +204,44 @@ def test_a_volume_that_a_person_set_is_there_after_a_restart(tmp_path: Path) -> 
     assert stage.play(scene) == 0
     again = Stage(settings(), StateFile(file))
     assert again.play(lambda: again.watcher.await_(lambda: SetVolume(70) in again.watcher.commands)) == 0
+
+
+def test_a_sound_that_is_ordered_before_playback_has_started_is_played_once() -> None:
+    """Not again by a playback thread that takes its place."""
+    stage = Stage(settings(activation=Activation(("toggle",)), panel=Panel(button_pin=17, backend="none")))
+    stage.device.post(e.Mute(True))
+
+    def scene() -> None:
+        first = stage.made["playback"][0]
+        assert poll(lambda: any(isinstance(order, PlayClip) for order in first.orders))
+        first.fail_now.set()
+        assert poll(lambda: len(stage.made["playback"]) == 2 and bool(stage.made["playback"][1].orders))
+        assert not any(isinstance(order, PlayClip) for order in stage.made["playback"][1].orders)
+
+    assert stage.play(scene) == 0
+
+
+def test_a_wrong_configuration_is_told_and_nothing_else() -> None:
+    """Each connection ends at once; state, systemd's line and the sound say what it is."""
+    inbox = Inbox()
+    supervisor = Supervisor(inbox, lambda _: None, Notifier({}), look_s=0.01)
+    watcher = Watcher()
+    stands = {name: Stand(name, supervisor.failed) for name in ("capture", "playback")}
+    makers = {name: lambda stand=stand: stand for name, stand in stands.items()}
+    device = Device(Settings(), Secrets(), supervisor, [watcher], makers=makers, mistakes="c.toml:2: unknown")  # type: ignore[arg-type]
+
+    def scene() -> None:
+        watcher.await_(lambda: any(isinstance(order, PlayClip) for order in watcher.commands))
+        inbox.put(Signalled(15))
+
+    thread = threading.Thread(target=scene, name="scene")
+    thread.start()
+    assert supervisor.run() == 0
+    thread.join()
+    ended = next(event for event in watcher.events if isinstance(event, e.LinkEnded))
+    assert (ended.end.kind, ended.end.reason) == (Kind.CONFIG, "c.toml:2: unknown")
+    assert next(order for order in watcher.commands if isinstance(order, PlayClip)).speech == "configuration"
+    assert (device.status()["state"], supervisor.status()) == ("config-error", "config-error: c.toml:2: unknown")
 
 
 def test_an_unwritable_recording_is_refused_before_anything_starts(tmp_path: Path) -> None:

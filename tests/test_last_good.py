@@ -7,16 +7,19 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from device_agent.cli.run import last_good
+from device_agent.cli.footing import last_good
 from device_agent.config.last_good import FILE_NAME, recall, remember
+from device_agent.config.load import fingerprint, salvage
+from device_agent.config.paths import Paths
 from device_agent.config.schema import Agent, Audio, Panel, Settings
 from device_agent.runtime.deadline import Deadline
+from device_agent.supervisor import EXIT_AGAIN
 
 WRONG = "[audio]\nvolume_maximum = 3\n"
 
@@ -66,6 +69,7 @@ class Service:
     def __init__(self, home: Path, config: str) -> None:
         self.config = home / "config.toml"
         self.config.write_text(config)
+        (home / "notify").unlink(missing_ok=True)
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(home / "notify"))
         self._notify.settimeout(20)
@@ -131,14 +135,66 @@ def test_a_key_file_that_cannot_be_used_stops_no_service(tmp_path: Path, started
     assert recall(tmp_path / FILE_NAME) is None
 
 
-def test_without_a_last_good_one_it_stands_and_looks_again(tmp_path: Path, started: list[Service]) -> None:
-    """Systemd is told file and key; once the file is mended the device goes on by itself."""
+def test_without_a_last_good_one_it_stands_until_a_file_changes(tmp_path: Path, started: list[Service]) -> None:
+    """Systemd and whoever asks are told file and key. Mended, it ends for systemd to start it, and is ready."""
     service = Service(tmp_path, WRONG)
     started.append(service)
-    assert "volume_maximum" in service.says("STATUS=config-error")
+    assert f"{service.config}:2: unknown setting 'audio.volume_maximum'" in service.says("STATUS=config-error")
+    shown = service.status()
+    assert shown["state"] == "config-error"
+    assert f"{service.config}:2: unknown setting 'audio.volume_maximum'" in shown["configuration"]
+    assert service.process.poll() is None
+    assert not (tmp_path / FILE_NAME).exists()
     service.config.write_text('[agent]\nid = "agent_1"\n')
-    service.says("READY=1")
+    assert service.process.wait(20) == EXIT_AGAIN
+    again = Service(tmp_path, service.config.read_text())
+    started.append(again)
+    again.says("READY=1")
     deadline = Deadline(20)
     while (kept := recall(tmp_path / FILE_NAME)) is None:
         assert not deadline.passed
     assert kept.agent.id == "agent_1"
+
+
+def test_client_tools_that_cannot_be_loaded_stop_no_service(tmp_path: Path, started: list[Service]) -> None:
+    """It gets ready without them, and says which file; that is not a good configuration."""
+    tools = tmp_path / "tools.py"
+    tools.write_text("import no_such_module\n")
+    service = Service(tmp_path, f'[agent]\nid = "agent_1"\n[tools]\nfiles = ["{tools}"]\n')
+    started.append(service)
+    service.says("READY=1")
+    assert "tools.py" in service.status()["configuration"]
+    assert recall(tmp_path / FILE_NAME) is None
+
+
+def test_what_shows_and_tells_is_salvaged(tmp_path: Path) -> None:
+    """Pins, card and language of the sections that can be understood; no agent, and not what contradicts itself."""
+    file = tmp_path / "config.toml"
+    file.write_text(
+        '[agent]\nid = "agent_1"\n[audio]\noutput = "USB"\nvolumee = 3\n[sounds]\nlanguage = "de"\n'
+        "[panel]\nbutton_pin = 17\nled_pin = 17\nmute_pin = 22\n"
+    )
+    found = salvage(Paths(tmp_path, tmp_path), {})
+    assert (found.audio.output, found.sounds.language, found.agent.id) == (("USB",), "de", "")
+    assert (found.panel.button_pin, found.panel.led_pin, found.panel.mute_pin) == (-1, -1, 22)
+    file.write_text("[panel")
+    assert salvage(Paths(tmp_path, tmp_path), {}) == Settings()
+
+
+def test_a_change_of_any_file_is_seen(tmp_path: Path) -> None:
+    """One that is written, taken away, or whose rights change; the rest of the directory does not count."""
+    paths = Paths(tmp_path, tmp_path)
+    (tmp_path / "conf.d").mkdir()
+    seen = {fingerprint(paths)}
+    steps: tuple[Callable[[], object], ...] = (
+        lambda: (tmp_path / "config.toml").write_text(""),
+        lambda: (tmp_path / "config.toml").chmod(0o600),
+        lambda: (tmp_path / "conf.d" / "1.toml").write_text(""),
+        lambda: (tmp_path / "conf.d" / "1.toml").unlink(),
+    )
+    for step in steps:
+        step()
+        assert fingerprint(paths) not in seen
+        seen.add(fingerprint(paths))
+    (tmp_path / "api-key").touch()
+    assert fingerprint(paths) in seen

@@ -7,6 +7,9 @@ import math
 from collections.abc import Sequence
 from operator import mul
 
+from device_agent.audio.vad import level_dbfs
+from device_agent.core.events import ChirpSearched
+
 RATE = 16_000
 FRAME = 320
 TONES = (1000.0, 1400.0, 2000.0)  # Hz
@@ -25,6 +28,11 @@ def heard(frames: Sequence[bytes]) -> bool:
         if all(sum(shares[at][n] for at in place) >= LEAST for n, place in enumerate(places)):
             return True
     return False
+
+
+def searched(frames: Sequence[bytes]) -> ChirpSearched:
+    """The finding as a fact."""
+    return ChirpSearched(heard(frames), all(level_dbfs(frame) < SILENT_DBFS for frame in frames))
 
 
 def share(frame: bytes, hz: float, rate: int = RATE) -> float:

@@ -23,7 +23,8 @@ SOUNDS = Path(__file__).with_name("sounds")
 RATE = 16_000
 SLICE = 320  # samples converted at once
 FADE_MS = 5
-STALE_S = 1.0  # an answer that comes later than this answers nothing
+STALE_S = 1.0  # an answer that comes later than this answers nothing …
+TRUE_S = 10.0  # … but what is said holds longer than a slow card takes to open
 FALLBACK = "en"
 
 
@@ -118,7 +119,8 @@ class ClipPlayer:
 
     def _change(self, order: PlayClip, at: float) -> bytes:
         """Begin another sound; gives the faded end of the one before. The same earcon goes on, what is said follows."""
-        data = b"" if self._clock() - at > STALE_S else self._shelf.find(order)
+        stale = self._clock() - at > (TRUE_S if order.speech else STALE_S)
+        data = b"" if stale else self._shelf.find(order)
         if self._playing and order.earcon and data.startswith(self._data):
             self._ended(self._number)
             self._number, self._data = order.number, data

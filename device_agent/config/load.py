@@ -7,6 +7,7 @@ line (`--set section.key=value`).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from device_agent.config.secrets import redacted
 from device_agent.errors import ConfigError
 from device_agent.records import record
 
+TELLING = ("panel", "lights", "audio", "sounds", "control", "log")
+"""The sections by which the device shows and says how it is."""
 _PREFIX = "DEVICE_AGENT_"
 _HERE = Path()
 _HEADER = re.compile(r"\s*\[+\s*([^\]]+?)\s*\]")
@@ -34,6 +37,16 @@ class Loaded:
     settings: Settings
     origins: Mapping[str, str]
     files: tuple[Path, ...]
+
+
+@record
+class _Merged:
+    """All layers as one, and what is wrong with any of them."""
+
+    values: dict[str, Any]
+    origins: dict[str, str]
+    documents: dict[Path, str]
+    problems: list[str]
 
 
 @record
@@ -51,13 +64,41 @@ def load(paths: Paths | None, environ: Mapping[str, str], sets: Sequence[str] = 
 
     Raises `ConfigError` with every problem of every layer, also of settings that a later layer overrides.
     """
+    merged = _merge(paths or Paths.standard(environ), environ, sets)
+    if merged.problems:
+        raise ConfigError(*(redacted(problem) for problem in merged.problems))
+    return Loaded(_assemble(merged.values), merged.origins, tuple(merged.documents))
+
+
+def salvage(paths: Paths, environ: Mapping[str, str], sets: Sequence[str] = ()) -> Settings:
+    """What a device needs to show and say that its configuration is wrong, as far as that can be understood."""
+    merged = _merge(paths, environ, sets)
+    kept = {name: value for name, value in merged.values.items() if name.partition(".")[0] in TELLING}
+    for names, _ in contradictions(_assemble(kept)):
+        kept = {name: value for name, value in kept.items() if name not in names}
+    return _assemble(kept)
+
+
+def fingerprint(paths: Paths) -> tuple[tuple[Path, int, int], ...]:
+    """Changes with any of the files that `load` reads, or may read."""
+    places = [paths.system / "conf.d", *_files(paths, [])]
+    return tuple((place, status.st_ctime_ns, status.st_ino) for place in places if (status := _status(place)))
+
+
+def _status(place: Path) -> os.stat_result | None:
+    try:
+        return place.stat()
+    except OSError:
+        return None
+
+
+def _merge(paths: Paths, environ: Mapping[str, str], sets: Sequence[str]) -> _Merged:
     problems: list[str] = []
-    documents = _documents(paths or Paths.standard(environ), problems)
+    documents = _documents(paths, problems)
     given = [item for file, text in documents.items() for item in _from_file(file, text, problems)]
     given += _from_environment(environ)
     given += _from_sets(sets, problems)
     chosen, given = _profile(given, problems)
-    documents = chosen | documents
     values: dict[str, Any] = {}
     origins = dict.fromkeys(options(), "default")
     broken = set()
@@ -68,14 +109,11 @@ def load(paths: Paths | None, environ: Mapping[str, str], sets: Sequence[str] = 
         except ValueError as error:
             broken.add(item.name)
             problems.append(f"{item.origin}: {error}")
-    settings = _assemble(values)
-    for names, text in contradictions(settings):
+    for names, text in contradictions(_assemble(values)):
         if not broken & set(names):
             places = dict.fromkeys(origins[name] for name in names if origins[name] != "default")
             problems.append(f"{', '.join(places)}: {text}")
-    if problems:
-        raise ConfigError(*(redacted(problem) for problem in problems))
-    return Loaded(settings, origins, tuple(documents))
+    return _Merged(values, origins, chosen | documents, problems)
 
 
 def _documents(paths: Paths, problems: list[str]) -> dict[Path, str]:

@@ -176,7 +176,7 @@ class Connection:
             return
         verdict = classify(event.end, self._error)
         setup = event.end.kind is Kind.SETUP
-        self._sounds.cause("setup" if setup else verdict.group)
+        self._sounds.cause("setup" if setup or event.end.kind is Kind.CONFIG else verdict.group)
         state.cancel("closing")
         if verdict.normal or state.link is Link.CLOSING:
             self.retry.reset()

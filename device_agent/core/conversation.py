@@ -223,7 +223,8 @@ class Conversation:
         use = c.UseMicrophone(microphone, live, wake)
         if self._check.running:
             use = c.UseMicrophone(True, raw=True)
-        state.stand(use, is_open or self._speaker.sounding or state.clip)
+        untold = bool(seen.fault and seen.loudspeaker)  # it is said as soon as there is a loudspeaker
+        state.stand(use, is_open or self._speaker.sounding or state.clip or untold)
 
 
 AWAITED: dict[type, str] = {e.Frame: "late", e.Edge: "button", e.PlaybackIdle: "silent"}

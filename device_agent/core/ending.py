@@ -23,6 +23,7 @@ class Kind(Enum):
     PROTOCOL = "protocol"  # the peer broke RFC 6455, or sent what we had to refuse; `code` is what we closed with
     LOCAL = "local"  # we closed it ourselves, as ordered
     SETUP = "setup"  # it cannot even be tried: no agent id, no key
+    CONFIG = "config"  # the configuration itself is wrong
 
 
 @record
@@ -105,7 +106,7 @@ def classify(end: End, said: str = "") -> Verdict:
     """
     if end.kind is Kind.LOCAL:
         return NORMAL
-    if end.kind is Kind.SETUP:
+    if end.kind in (Kind.SETUP, Kind.CONFIG):
         return Verdict(SETUP.group, end.reason, fixed_s=SETUP.fixed_s)
     if end.kind is Kind.TLS:
         return CLOCK if end.code == NOT_YET_VALID else SECURITY

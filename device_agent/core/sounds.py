@@ -69,6 +69,7 @@ class Rule:
 
 RULES = (
     Rule(lambda x: x.becomes("fault"), "error", "cause"),
+    Rule(lambda x: bool(x.after.fault and x.before.loudspeaker) and not x.after.loudspeaker, "error", "cause"),
     Rule(lambda x: x.becomes("microphone"), "no-microphone", "no-microphone"),
     Rule(lambda x: x.becomes("muted"), "muted", hand=True),
     Rule(lambda x: x.before.muted and not x.after.muted, "unmuted", hand=True),

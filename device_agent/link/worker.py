@@ -15,7 +15,7 @@ from device_agent.core.events import Event, LinkEnded, NetworkUp
 from device_agent.link.address import SecretStore, conversation_url
 from device_agent.link.dial import Connector, Dialer, Resolver, begin, resolve
 from device_agent.link.downlink import Downlink
-from device_agent.link.endings import end_of
+from device_agent.link.endings import Ended, clean, end_of
 from device_agent.link.liveness import Liveness
 from device_agent.link.network import Network
 from device_agent.link.outbox import Outbox
@@ -58,7 +58,9 @@ class Link(Worker):
         resolver: Resolver = resolve,
         dialer: Connector = begin,
         recorder: Recorder | None = None,
+        wrong: str = "",
     ) -> None:
+        """`wrong`: the configuration is; each connection ends at once and says so."""
         super().__init__("link", on_failure, clock)
         self._settings = settings
         self._secrets = secrets
@@ -67,6 +69,7 @@ class Link(Worker):
         self._latch = latch
         self._post = post
         self._recorder = recorder
+        self._wrong = wrong
         self._wakeup = Wakeup()
         self._network = Network()
         self._dialer = Dialer(self._wakeup, settings.server.ca_file, resolver, dialer)
@@ -146,6 +149,8 @@ class Link(Worker):
 
     def _open(self, order: Connect) -> Wire:
         conn, settings = order.conn, self._settings
+        if self._wrong:
+            raise Ended(End(Kind.CONFIG, reason=clean(self._wrong)))
         if order.agent_id:
             settings = replace(settings, agent=replace(settings.agent, id=order.agent_id))
         attempt = Attempt(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from analysis import RATE, Samples, dbfs, find, likeness, onset
-from rig import SILENT_AGENT, WIRE_RATE, read, resampled, until
+from notify_socket import Systemd
+from rig import SILENT_AGENT, WIRE_RATE, call, read, resampled, until
 from steady import Metronome
 from test_device_button import Button, button
 
@@ -174,3 +175,25 @@ def test_a_mute_is_heard_while_the_streams_are_closed(pressed: tuple[Button, Ear
     until(lambda: ears.nothing(time.monotonic() - 0.5, 0.4), 3, "silence")
     down = device.move("press")
     ears.hear("muted", down)
+
+
+@pytest.mark.parametrize("speech", ["true", "false"])
+def test_a_service_without_any_configuration_says_so(cards: VirtualCards, tmp_path: Path, speech: str) -> None:
+    """Nothing to run on: in the language that can be made out of it the loudspeaker says that the settings are wrong.
+
+    Sabotage: where speech is off only the earcon sounds.
+    """
+    settings = ("audio.volumee=3", "sounds.earcons=true", f"sounds.speech={speech}", "sounds.language=de")
+    with (
+        Systemd(tmp_path / "notify") as systemd,
+        call(cards, *settings, environ=systemd.environ, arguments=()) as run,
+    ):
+        ears = Ears(run.speaker)
+        systemd.hears("STATUS=config-error: --set: unknown setting 'audio.volumee'")
+        assert systemd.words[0] == "READY=1"
+        told, _ = ears.hear("error", run.audible(0.0))
+        if speech == "true":
+            ears.hear("de/configuration", told)
+        else:
+            until(lambda: time.monotonic() > told + 1.5, 3, "a while")
+            assert ears.nothing(told + 0.8, 0.5)
