@@ -118,6 +118,10 @@ class VirtualCards:
         self._start_daemon(home)
         self._modules = [self._load_sink(sink) for sink in (self.speaker, self.microphone)]
 
+    def stand_still(self, on: bool) -> None:
+        """Let the loudspeaker take nothing, or samples again."""
+        _run("pactl", "suspend-sink", self.speaker, "1" if on else "0", environ=self.environ)
+
     def _server_answers(self) -> bool:
         # The socket is looked for first, because pactl leaves files in the user's home.
         runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"

@@ -199,6 +199,8 @@ class Conversation:
     # ------------------------------------------------------------------------------- devices
     def _device_up(self, up: e.DeviceUp) -> None:
         self._state.change(**{up.device: "", f"{up.device}_card": up.card})
+        if up.device == "loudspeaker":
+            self._speaker.back()
 
     def _echo(self, echo: e.Echo) -> None:
         self._microphone.means = echo.means
@@ -206,9 +208,9 @@ class Conversation:
         self._state.change(echo=f"{echo.means}{loss}{' (the canceller achieves too little)' if echo.failing else ''}")
 
     def _device_down(self, down: e.DeviceDown) -> None:
+        if down.device == "loudspeaker" and not self._state.snapshot.loudspeaker:
+            self._speaker.away()
         self._state.change(**{down.device: down.reason})
-        if down.device == "loudspeaker":
-            self._speaker.lost()
 
     def _use_devices(self) -> None:
         state, seen = self._state, self._state.snapshot
@@ -238,6 +240,7 @@ TIMERS: dict[str, Callable[[Conversation], Any]] = {
     "clip": lambda self: self._sounds.over(),
     "closing": lambda self: self._state.link_signal("ended"),
     "duck": lambda self: self._speaker.unduck(),
+    "gone": lambda self: self._speaker.lost(),
     "good": lambda self: self._connection.retry.reset(),
     "hang up": lambda self: self._connection.close("end_call"),
     "hold": lambda self: self._speaker.reply_done(),

@@ -15,6 +15,7 @@ REPLY_HOLD_S = 0.5  # a reply whose end was not announced is over after this muc
 DUCKED_S = 1.5  # if the server does not agree by then that the user interrupts, the agent gets its level back
 FAREWELL_S = 30.0  # after it hung up the agent may speak for so long
 HANG_UP_S = 1.0  # … and begin so late
+KEEP_S = 5.0  # a loudspeaker that is back by then goes on with the reply
 END_CALL = "end_call"
 
 
@@ -37,7 +38,7 @@ class Speaker:
     @property
     def echoes(self) -> bool:
         """Whether the microphone hears the agent, as far as the loudspeaker knows."""
-        return self._sounding.echoes(self._state.now)
+        return self._sounding.echoes(self._state.now) and not self._state.snapshot.loudspeaker
 
     def connect(self) -> None:
         """Ids begin anew with each conversation; the farewell of the one before has no place in it."""
@@ -52,7 +53,8 @@ class Speaker:
     def agent_audio(self, audio: e.AgentAudio) -> None:
         """Play it or throw it away."""
         state = self._state
-        if audio.conn != state.conn or state.link is not Link.READY or state.snapshot.loudspeaker:
+        gone = state.snapshot.loudspeaker and "gone" not in state.timers
+        if audio.conn != state.conn or state.link is not Link.READY or gone:
             state.orders.append(c.Discard(audio.handle))
             return
         order = self._sounding.judge(audio, state.now)
@@ -119,8 +121,20 @@ class Speaker:
         else:
             self._watch()
 
+    def away(self) -> None:
+        """The loudspeaker is gone, perhaps for a moment: what is left of the reply waits for it."""
+        self._state.cancel("silent")
+        self._state.after("gone", KEEP_S)
+
+    def back(self) -> None:
+        """The loudspeaker takes samples (again)."""
+        self._state.cancel("gone")
+        if self.sounding:
+            self._watch()
+
     def lost(self) -> None:
-        """The loudspeaker is gone: what is left of the reply will not be played."""
+        """The loudspeaker stays away: what is left of the reply will not be played."""
+        self._state.cancel("gone")
         self._state.orders += self._sounding.lost()
         self._sounding.reply.final = True
         self._fell_silent()
@@ -157,6 +171,8 @@ class Speaker:
             self._state.orders.append(c.Duck(on))
 
     def _watch(self) -> None:
+        if self._state.snapshot.loudspeaker:
+            return  # it takes nothing now, so nothing is overdue
         self._state.after("silent", self._sounding.overdue_at - self._state.now)
 
     def _fell_silent(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from analysis import frequency
-from rig import TALK, Call, call
+from rig import SOUND, TALK, Call, call
 
 from device_agent.bench.virtual_audio import VirtualCards
 
@@ -42,3 +42,30 @@ def test_without_the_message_the_reply_goes_on(cards: VirtualCards) -> None:
     with call(cards, *TALK, options=(*AT_ONCE, "--without", "interruption")) as run:
         run.ready()
         assert interrupt(run, 1000) > 2 * GENEROUS_S
+
+
+def shortly_lost(cards: VirtualCards, *meanwhile: str) -> float:
+    """Seconds of a tone of 4 s that sound although the loudspeaker stands still for 1 s within it."""
+    with call(cards, *TALK, options=AT_ONCE) as run:
+        run.ready()
+        began = run.audible(run.simulator.order("audio", ms=4000, chunk_ms=250))
+        run.pause(1.0)
+        cards.stand_still(True)
+        run.says("no loudspeaker")
+        for order in meanwhile:
+            run.simulator.order(order)
+        cards.stand_still(False)
+        run.pause(5.0)
+        heard = run.speaker.samples(began)
+        assert run.violations() == []
+        return sum(max(map(abs, heard[at : at + 480])) > SOUND for at in range(0, len(heard), 480)) / 100
+
+
+def test_a_reply_goes_on_when_the_loudspeaker_is_back(cards: VirtualCards) -> None:
+    """What the card held is lost with it, and no more."""
+    assert 3.5 < shortly_lost(cards) < 4.1
+
+
+def test_an_interruption_of_a_lost_loudspeaker_is_heard(cards: VirtualCards) -> None:
+    """Sabotage of the above, and a rule of its own: what is left of an interrupted reply never sounds."""
+    assert shortly_lost(cards, "interrupt") < 2.5
