@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -75,11 +75,19 @@ class Simulator:
             if not self.url:
                 raise DeviceAgentError("the simulator did not start: see its message above")
         except BaseException:  # Ctrl-C too: no process is left behind
-            self.__exit__()
+            self.stop()
             raise
         return self
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it, as a server that goes down: its connections break. May be called again."""
         self._process.terminate()
         self._process.wait()
         self._thread.join()
@@ -144,25 +152,28 @@ def device(
         chosen = ("agent.id=demo", f"server.url={simulator.url}", f"tools.files={tools}", *quiet, *settings)
         options = [word for setting in chosen for word in ("--set", setting)]
         command = (*PROGRAM, "run", "--config", str(config), *arguments, *options)
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, "STATE_DIRECTORY": directory, **environ},
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
-        reader = threading.Thread(target=_forward, args=(process, say), name="timeline", daemon=True)
-        reader.start()
-        try:
+        with running(command, {**os.environ, "STATE_DIRECTORY": directory, **environ}, say, stderr) as process:
             yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            reader.join(STOP_S)  # its last lines
+
+
+@contextmanager
+def running(
+    command: Sequence[str], environ: dict[str, str], say: Callable[[str], None], stderr: IO[str] | int | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """The program as a child process; each line that it writes goes to `say`. At the end it is stopped."""
+    process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    reader = threading.Thread(target=_forward, args=(process, say), name="timeline", daemon=True)
+    reader.start()
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        reader.join(STOP_S)  # its last lines
 
 
 def _forward(process: subprocess.Popen[str], say: Callable[[str], None]) -> None:

@@ -1,8 +1,9 @@
 """Two virtual sound cards without any hardware: a microphone that is fed, a loudspeaker that is recorded.
 
 Where a PulseAudio (or PipeWire-Pulse) server already runs for this user, two null sinks are made in it and removed at
-the end; its defaults stay as they are, because programs find the cards through the environment. Elsewhere a private
-PulseAudio daemon runs in a temporary directory. Nothing in the user's home is read or written.
+the end; its defaults stay as they are, because programs find the cards through the environment. Elsewhere, and for
+who wants to kill it, a private PulseAudio daemon runs in a temporary directory. Nothing in the user's home is read or
+written.
 """
 
 from __future__ import annotations
@@ -56,9 +57,13 @@ def _run(*command: str, environ: dict[str, str]) -> str:
 
 
 class VirtualCards:
-    """Both cards, for the time of a `with` block. `environ` makes a child process use them as its default cards."""
+    """Both cards, for the time of a `with` block. `environ` makes a child process use them as its default cards.
 
-    def __init__(self) -> None:
+    `own`: on a server of their own in any case.
+    """
+
+    def __init__(self, own: bool = False) -> None:
+        self._own = own
         self.speaker = f"device_agent_speaker_{os.getpid()}"
         self.microphone = f"device_agent_microphone_{os.getpid()}"
         self.environ: dict[str, str] = {}
@@ -76,7 +81,7 @@ class VirtualCards:
             "PULSE_SOURCE": f"{self.microphone}.monitor",
         }
         try:
-            if not self._server_answers():
+            if self._own or not self._server_answers():
                 self._start_daemon(home)
             for sink in (self.speaker, self.microphone):
                 self._modules.append(self._load_sink(sink))
@@ -200,7 +205,8 @@ class Recorder:
     def __enter__(self) -> Recorder:
         self._process = subprocess.Popen(
             ("parec", f"--device={self._sink}.monitor", "--raw", "--format=s16le", f"--rate={RATE}", "--channels=1",
-             "--latency-msec=10"), env={**os.environ, **self._cards.environ}, stdout=subprocess.PIPE, bufsize=0,
+             "--latency-msec=10"), env={**os.environ, **self._cards.environ}, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, bufsize=0,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._read, name="recorder", daemon=True)
         self._thread.start()
@@ -259,7 +265,7 @@ class Microphone:
         self._process = subprocess.Popen(
             ("pacat", "--playback", f"--device={self._cards.microphone}", "--raw", "--format=s16le", f"--rate={RATE}",
              "--channels=1", "--latency-msec=100"), env={**os.environ, **self._cards.environ}, stdin=subprocess.PIPE,
-            bufsize=0,
+            stderr=subprocess.DEVNULL, bufsize=0,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._write, name="microphone", daemon=True)
         self._thread.start()

@@ -49,6 +49,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_arguments(record)
     record.add_argument("--seconds", type=_seconds, required=True, help="for how long")
     record.add_argument("--output", type=Path, default=Path(), metavar="DIRECTORY", help="where (default: here)")
+    drill = tools.add_parser(
+        "drill",
+        help="try the recoveries here: what happens when the net, the server, a card … fails, and for how long",
+        description="Breaks one thing after another and shows what the device does, until it is well again. Light and "
+        "sound are this device's own; the far end is a simulator. Exit code 1: something was not well again in time.",
+    )
+    add_settings_arguments(drill)
+    names = ("net", "server", "mic", "speaker", "auth", "clock", "hang", "tool", "all")
+    drill.add_argument("name", choices=names, metavar="NAME", help=", ".join(names))
+    drill.add_argument("--virtual", action="store_true", help="with virtual sound cards, though there are real ones")
+    drill.add_argument("--json", action="store_true", help="one JSON list")
 
 
 def _seconds(text: str) -> float:
@@ -79,10 +90,22 @@ def _record(args: argparse.Namespace) -> int:
     return record.run(settings, secrets, args.seconds, args.output, lambda text: print(text, flush=True))
 
 
+def _drill(args: argparse.Namespace) -> int:
+    from device_agent.bench import drill
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    settings = load_settings(args).settings
+    return drill.run(settings, args.name, args.virtual, args.json, sys.stdin.isatty() and not args.json, say)
+
+
 def run(args: argparse.Namespace) -> int:
     """Runs the chosen tool; returns the exit code."""
     if args.bench in ("meter", "record"):
         return _meter(args) if args.bench == "meter" else _record(args)
+    if args.bench == "drill":
+        return _drill(args)
     if args.bench == "cards":
         from device_agent.bench import cards
 

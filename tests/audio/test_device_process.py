@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,18 +90,6 @@ def test_systemd_is_told(cards: VirtualCards, tmp_path: Path) -> None:
         assert systemd.words.index("STOPPING=1") > systemd.words.index("WATCHDOG=1")
 
 
-@contextmanager
-def own_server() -> Iterator[VirtualCards]:
-    """Cards of a sound server that this test may kill: the one in the environment is not found."""
-    names = ("PULSE_SERVER", "PULSE_RUNTIME_PATH", "PULSE_SINK", "PULSE_SOURCE", "PULSE_COOKIE")
-    hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
-    try:
-        with VirtualCards() as cards:
-            yield cards
-    finally:
-        os.environ.update(hidden)
-
-
 def loud(run: Call, since: float) -> list[Any]:
     """The audio from the device that was not silence."""
     return [event for event in run.simulator.of_kind("audio", since=since) if event["dbfs"] >= -100]
@@ -116,7 +102,7 @@ def test_the_death_of_the_sound_server_is_survived(tmp_path: Path) -> None:
     the server heard before is measured as sound, and until the sound server is back nobody says "listening".
     """
     with (
-        own_server() as cards,
+        VirtualCards(own=True) as cards,
         Systemd(tmp_path / "notify") as systemd,
         call(cards, *TALK, environ=systemd.environ) as run,
     ):

@@ -1,0 +1,82 @@
+"""Every drill is held for real, as an installer would: the program, a server, and virtual sound cards that vanish."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from device_agent.bench.drill import held
+from device_agent.bench.drills import DRILLS, Finding
+from device_agent.bench.stage import Site
+from device_agent.bench.virtual_audio import VirtualCards
+from device_agent.config.schema import Settings
+
+AT_ONCE = 5  # they mostly wait; the longest begin first
+LONGEST = ("net", "hang")
+# What the device must have said in each; and the rest is in the bounds.
+SAYS = {
+    "net": "offline", "server": "offline", "mic": "no-microphone", "speaker": "speaking", "auth": "error",
+    "clock": "offline", "hang": "ended with -14", "tool": "",
+}  # fmt: skip
+Held = dict[str, Future[tuple[int, list[Any]]]]
+
+
+def hold(name: str) -> tuple[int, list[Any]]:
+    command = (sys.executable, "-m", "device_agent", "bench", "drill", name, "--virtual", "--json")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def drills() -> Iterator[Held]:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {name: pool.submit(hold, name) for name in dict.fromkeys((*LONGEST, *DRILLS))}
+
+
+@pytest.fixture(scope="module")
+def frozen() -> Iterator[Future[Finding]]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(hold_frozen)
+
+
+def hold_frozen() -> Finding:
+    with VirtualCards(own=True) as cards:
+        return next(held("net", Site(Settings(), cards, freeze)))
+
+
+def freeze(_: str) -> None:
+    """At the moment of the fault the program is stopped, and does nothing about it."""
+    for child in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
+        for pid in child.read_text().split():
+            if b"\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(int(pid), signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("name", DRILLS)
+def test_a_drill_ends_with_a_device_that_is_well(drills: Held, frozen: Future[Finding], name: str) -> None:
+    """The fault is seen in the device's state, and all is well again within the published time: exit code 0."""
+    code, findings = drills[name].result()
+    print(json.dumps(findings, indent=1))
+    assert {finding["verdict"] for finding in findings} == {"passed"}
+    assert code == 0
+    for finding in findings:
+        assert finding["seconds"] <= finding["bound_s"]
+        assert any(SAYS[name] in state["state"] for state in finding["states"]) or not SAYS[name]
+
+
+def test_a_device_that_does_not_recover_has_failed(frozen: Future[Finding]) -> None:
+    """Sabotage of all drills: a frozen program is not taken for a well one."""
+    finding = frozen.result()
+    assert not finding.passed
+    assert finding.seconds is None
+    assert finding.done == "the connection is cut"
+    assert "listening" not in [state for _, state in finding.states]
