@@ -24,7 +24,7 @@ AT_ONCE = 5  # they mostly wait; the longest begin first
 LONGEST = ("net", "hang")
 # What the device must have said in each; and the rest is in the bounds.
 SAYS = {
-    "net": "offline", "server": "offline", "mic": "no-microphone", "speaker": "speaking", "auth": "error",
+    "net": "offline", "server": "offline", "mic": "no-microphone", "speaker": "no-", "auth": "error",
     "clock": "offline", "hang": "ended with -14", "tool": "",
 }  # fmt: skip
 Held = dict[str, Future[tuple[int, list[Any]]]]
