@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from device_agent.audio.played import PlayedClock
@@ -26,6 +26,7 @@ class LumpyCard:
         return self.written - (position - position % self.lump)
 
 
+@settings(deadline=None, suppress_health_check=(HealthCheck.too_slow,))  # a busy machine is no fault
 @given(
     st.sampled_from((0.001, 0.01, 0.02)),
     st.lists(st.floats(0.002, 0.019), min_size=60, max_size=120),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 from root import Root, base
 
 ROOT = Path(__file__).parent.parent.parent
-SUITE = "bookworm"
+SUITE = os.environ.get("SUITE", "bookworm")
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 PACKAGES = "python3,python3-pyaudio,python3-gpiozero,libspeexdsp1,adduser,systemd,ca-certificates"
+MORE = {"trixie": ",python3-audioop-lts"}  # no longer part of Python itself
 
 ENTER = """
 mount -t overlay overlay -o "lowerdir=$BASE,upperdir=$HOME_OF/upper,workdir=$HOME_OF/work" "$HOME_OF/root"
@@ -28,7 +29,14 @@ def base(suite: str, cache: Path) -> Path:
     targets = ("apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages")
     sites = subprocess.run(targets, capture_output=True, text=True, check=True).stdout.split()
     mirror = next(site for site in sites if site.rstrip("/").endswith("/debian"))
-    command = ("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={PACKAGES}", suite)
+    command = (
+        "mmdebstrap",
+        "--quiet",
+        "--mode=root",
+        "--variant=minbase",
+        f"--include={PACKAGES}{MORE.get(suite, '')}",
+        suite,
+    )
     subprocess.run((*command, str(unfinished), mirror), check=True)
     unfinished.rename(made)
     return made
