@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from device_agent.system.identity import APPLICATION, MACHINE_ID, device_id
+from device_agent.config.schema import Agent
+from device_agent.system.identity import APPLICATION, MACHINE_ID, device_id, identified
 
 MACHINE = "0123456789abcdef0123456789abcdef"
 
@@ -35,6 +36,16 @@ def test_a_machine_without_an_id_has_none(file: Path, text: str) -> None:
     assert device_id(file) == ""
     file.unlink()
     assert device_id(file) == ""
+
+
+def test_the_agent_learns_it_only_where_it_is_asked_for(file: Path) -> None:
+    """In the user id and in dynamic variables, as a part of any text; everything else is left as it is."""
+    assert identified(Agent(id="a"), file) == Agent(id="a")
+    asked = Agent(user_id="hall-{device_id}", dynamic_variables={"device": "{device_id}", "floor": 2, "name": "{x}"})
+    told = identified(asked, file)
+    mine = device_id(file)
+    assert told.user_id == f"hall-{mine}"
+    assert told.dynamic_variables == {"device": mine, "floor": 2, "name": "{x}"}
 
 
 @pytest.mark.skipif(shutil.which("systemd-id128") is None or not MACHINE_ID.exists(), reason="no systemd here")

@@ -16,11 +16,14 @@ from device_agent.cli.options import add_settings_arguments, load_settings
 from device_agent.config.last_good import remember
 from device_agent.config.schema import Settings, Tools
 from device_agent.errors import ConfigError
+from device_agent.version import __version__
 
 if TYPE_CHECKING:
     from device_agent.device import Device
     from device_agent.dispatcher import Observer
     from device_agent.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
 
 NICE = -10  # as sound servers do: a late period is heard, a late build is not
 
@@ -53,6 +56,7 @@ def _run(footing: Footing, args: argparse.Namespace) -> int:
     from device_agent.cli.reloading import Reloading
     from device_agent.observers import LogObserver, Timeline
     from device_agent.supervisor import LOOK_S, Inbox, Line, Supervisor
+    from device_agent.system.identity import device_id
     from device_agent.system.log import LineWriter, configure, is_journal
     from device_agent.system.notify import Notifier
 
@@ -72,6 +76,7 @@ def _run(footing: Footing, args: argparse.Namespace) -> int:
     device.problems = "; ".join((*footing.mistakes, *footing.problems, *footing.unread))
     listening = observer if isinstance(observer, LogObserver) else None
     device.reload = Reloading(device, settings, lambda: load_settings(args).settings, listening, footing.unread)
+    log.info("device.start id=%s version=%s", device_id() or "none", __version__)
     _complain(footing)
     if footing.mistakes:
         _watch(footing, supervisor)
@@ -87,11 +92,13 @@ def _device(
     from device_agent.control.client import socket_path
     from device_agent.device import Device
     from device_agent.flight import directory
+    from device_agent.system.identity import identified
     from device_agent.system.state_file import StateFile
 
     def build(settings: Settings) -> Device:
+        told = replace(settings, agent=identified(settings.agent))
         return Device(
-            settings, footing.secrets, supervisor, [observer], args.record_wire, args.record_played,
+            told, footing.secrets, supervisor, [observer], args.record_wire, args.record_played,
             state=StateFile.standard(os.environ), flight=directory(os.environ),
             control=socket_path(os.environ) if settings.control.socket == "auto" else None,
             mistakes="; ".join(footing.mistakes),
@@ -107,7 +114,6 @@ def _device(
 
 
 def _complain(footing: Footing) -> None:
-    log = logging.getLogger(__name__)
     kinds = ("runs-on=nothing", footing.mistakes), ("runs-on=last-good", footing.problems)
     for how, problems in (*kinds, ("runs-without", footing.unread)):
         for problem in problems:
@@ -123,7 +129,7 @@ def _watch(footing: Footing, supervisor: Supervisor) -> None:
     def look() -> None:
         clock()
         if footing.changed():
-            logging.getLogger(__name__).info("config.changed: starting again")
+            log.info("config.changed: starting again")
             supervisor.leave(EXIT_AGAIN)
 
     supervisor.look = look

@@ -14,6 +14,7 @@ WRONG = {
     "fault": "service",
     "microphone": "microphone",
     "loudspeaker": "loudspeaker",
+    "panel": "pins",
     "buttons": "buttons",
 }
 
@@ -33,12 +34,12 @@ def run(args: argparse.Namespace) -> int:
             return 0
         status = client.ask("status")
     print(json.dumps(status) if args.json else "\n".join(lines(status)))
-    return int(any(status[key] for key in WRONG))
+    return int(any(status.get(key) for key in WRONG))
 
 
 def short(status: Mapping[str, Any]) -> str:
     """One line."""
-    wrong = "; ".join(status[key] for key in WRONG if status[key])
+    wrong = "; ".join(status[key] for key in WRONG if status.get(key))
     return f"{status['state']}, volume {status['volume']}{', muted' * status['muted']}{': ' + wrong if wrong else ''}"
 
 
@@ -54,8 +55,8 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key:12} {status[f'{key}_card']}"
     yield f"volume       {status['volume']}{', muted' * status['muted']}"
     for key in ("echo", "language"):
-        if status[key]:
+        if status.get(key):
             yield f"{key:12} {status[key]}"
     for key, name in WRONG.items():
-        if status[key]:
+        if status.get(key):
             yield f"WRONG        {name}: {status[key]}"

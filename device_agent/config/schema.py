@@ -44,9 +44,15 @@ class Agent:
         "Languages to choose from by the action language_next, in this order; each may have its own id, first_message, "
         'prompt and voice_id: [agent.languages.de] first_message = "Hallo".',
     )
-    dynamic_variables: Mapping[str, Any] = _opt({}, "Values for the {{variables}} in the agent's prompt and tools.")
+    dynamic_variables: Mapping[str, Any] = _opt(
+        {}, "Values for the {{variables}} in the agent's prompt and tools. {device_id} in a text is as in user_id."
+    )
     extra_body: Mapping[str, Any] = _opt({}, "custom_llm_extra_body for agents with a custom model.")
-    user_id: str = _opt("", "Your own id for the person or place at this device.")
+    user_id: str = _opt(
+        "",
+        "Your own id for the person or place at this device. {device_id} in it stands for the device's, which "
+        "`device-agent status` shows; it is sent only if you ask for it so.",
+    )
     environment: str = _opt("", "Agent environment; empty means production.")
     branch_id: str = _opt("", "Agent branch.")
 

@@ -272,6 +272,8 @@ HANDLERS: dict[type, Callable[..., None]] = {
     e.Edge: lambda self, event: self._hands.edge(event),
     e.MuteSwitch: lambda self, event: self._mute.switched(event),
     e.Mute: lambda self, event: self._mute.wished(event),
+    e.PanelDown: lambda self, event: self._state.change(panel=event.reason),
+    e.PanelUp: lambda self, _: self._state.change(panel=""),
     e.Presence: lambda self, event: self._actions.presence(event),
     e.Remote: lambda self, event: self._actions.remote(event),
     e.WakeWord: lambda self, event: self._actions.wake_word(event),

@@ -36,6 +36,8 @@ class Snapshot:
     microphone_card: str = ""
     loudspeaker_card: str = ""
     volume: int = 100
+    panel: str = ""
+    """Why buttons and light cannot be used."""
     buttons: str = ""
     """What is wrong with a button."""
     microphone_check: str = ""

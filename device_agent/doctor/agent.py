@@ -18,6 +18,7 @@ from device_agent.link.wire import Close, Skip, Wire
 from device_agent.protocol.codec import decode, encode
 from device_agent.protocol.formats import parse
 from device_agent.protocol.messages import Metadata
+from device_agent.system.identity import identified
 
 PATIENCE_S = 10.0
 
@@ -62,7 +63,7 @@ def _open(case: Case, wire: Wire, attempt: Attempt) -> tuple[str, str]:
     attempt.phase = "upgrade"
     wire.open(case.url, case.settings.server.origin)
     attempt.phase = "metadata"
-    wire.text(encode(initiation(case.settings.agent)))
+    wire.text(encode(initiation(identified(case.settings.agent))))
     wire.flush()
     while True:
         for item in wire.receive():

@@ -137,6 +137,8 @@ class Case:
     url: Any = None
     """Where the conversation is: a secret."""
     formats: Sequence[str] = ()
+    agent: Mapping[str, Any] | str | None = None
+    """The agent's own settings, or why they cannot be had; None before anybody has asked."""
     recording: Recording | None = None
     status: Mapping[str, Any] | None = None
     """What the running device says of itself."""

@@ -42,6 +42,11 @@ def library(case: Case) -> Finding:
     there = [name for name in ("gpiozero", "lgpio", "RPi.GPIO") if case.host.installed(name)]
     if "gpiozero" not in there or len(there) < 2:
         return failed(f"installed: {', '.join(there) or 'none'}", "sudo apt install python3-gpiozero python3-lgpio")
+    if case.host.installed("gpiozero").startswith("1.") and "lgpio" in there:  # which it takes first
+        return failed(
+            f"gpiozero {case.host.installed('gpiozero')} does not work with lgpio {case.host.installed('lgpio')}",
+            "take gpiozero 2 (Raspberry Pi OS has it), or sudo apt remove python3-lgpio",
+        )
     return ok(", ".join(there))
 
 

@@ -102,7 +102,9 @@ def device(case: Case) -> Finding:
             case.status = case.host.device_status(case.host.environ)
     if case.status is None:
         return skipped("no device runs here")
-    wrong = [f"{key}: {case.status[key]}" for key in ("configuration", "fault", "buttons") if case.status.get(key)]
+    wrong = [
+        f"{key}: {case.status[key]}" for key in ("configuration", "fault", "panel", "buttons") if case.status.get(key)
+    ]
     if wrong:
         return failed("; ".join(wrong), "mend what it names; it goes on by itself")
     return ok(f"{case.status.get('state')}, no complaint")

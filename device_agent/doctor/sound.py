@@ -135,10 +135,13 @@ def loudspeaker(case: Case) -> Finding:
 
 
 def echo(case: Case) -> Finding:
-    """Whether the canceller that is wanted is installed."""
+    """Whether the canceller that is wanted is installed, and how well the running device is served by it."""
     if case.settings.audio.echo == "aec" and not case.host.installed("livekit"):
         return failed("audio.echo is aec, and livekit is not installed", 'pip install livekit, or audio.echo = "auto"')
-    return ok(f"audio.echo = {case.settings.audio.echo}")
+    found = str((case.status or {}).get("echo", ""))
+    if "achieves too little" in found:
+        return warning(found, "part loudspeaker and microphone; `device-agent setup echo` listens and advises")
+    return ok(f"audio.echo = {case.settings.audio.echo}{found and f', the running device: {found}'}")
 
 
 def hum(pcm: bytes, rate: int) -> tuple[int, float]:

@@ -6,6 +6,7 @@ import re
 
 from device_agent.doctor.check import Finding, failed, ok, warning
 from device_agent.doctor.host import Case
+from device_agent.system.identity import device_id
 from device_agent.version import __version__
 
 OLDEST_PYTHON = (3, 11)
@@ -17,7 +18,9 @@ def python(case: Case) -> Finding:
     version = ".".join(map(str, case.host.python))
     found = re.search(r'^PRETTY_NAME="?(.*?)"?$', case.host.text("etc/os-release"), re.MULTILINE)
     board = case.host.text("proc/device-tree/model") or "no Raspberry Pi"
-    system = f"Python {version}, {found[1] if found else 'unknown system'}, {board}, device-agent {__version__}"
+    name = device_id(case.host.place("etc/machine-id")) or "none yet"
+    ours = f"device-agent {__version__}, device id {name}"
+    system = f"Python {version}, {found[1] if found else 'unknown system'}, {board}, {ours}"
     if case.host.python < OLDEST_PYTHON:
         return failed(system, "Python 3.11 or newer is needed: use Debian 12, Raspberry Pi OS bookworm or newer")
     return ok(system)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from device_agent.doctor import agent, clock, configuration, machine, network, pins, service, sound, system
+from device_agent.doctor import agent, clock, configuration, machine, network, permits, pins, service, sound, system
 from device_agent.doctor.check import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -24,6 +24,8 @@ CHECKS: tuple[Check, ...] = (
     Check("agent.right", agent.right, ("network.http", "config.access", "system.libraries")),
     Check("agent.conversation", agent.conversation, ("agent.right",)),
     Check("agent.formats", agent.formats, ("agent.conversation",)),
+    Check("agent.events", permits.events, ("agent.right",)),
+    Check("agent.overrides", permits.overrides, ("agent.conversation",)),
     Check("board.card", machine.board),
     Check("audio.cards", sound.cards, ("board.card",)),
     Check("audio.rights", sound.rights, ("audio.cards",)),

@@ -157,7 +157,9 @@ class Panel(Worker):
                 self._dark = str(error)
                 self._post(PanelDown(self._dark))
             return None
-        self._dark = ""
+        if self._dark:
+            self._dark = ""
+            self._post(PanelUp())
         if light is not None:
             stack.callback(light.close)
         return light

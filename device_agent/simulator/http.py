@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from device_agent.simulator.faults import Refusal
-from device_agent.simulator.options import Options
+from device_agent.simulator.options import OPTIONAL_EVENTS, Options
 
 SOCKET_PATH = "/v1/convai/conversation"
 SIGNED_URL_PATH = f"{SOCKET_PATH}/get-signed-url"
+AGENTS_PATH = "/v1/convai/agents/"
 _VALID_S = 15 * 60
 
 
@@ -52,6 +53,8 @@ class Doorman:
         path, query = urlsplit(target).path, {k: v[-1] for k, v in parse_qs(urlsplit(target).query).items()}
         if path == SIGNED_URL_PATH:
             return self._refuse(on_url=True) or self._sign(query, headers.get("xi-api-key", ""), host, now)
+        if path.startswith(AGENTS_PATH):
+            return self._settings(path.removeprefix(AGENTS_PATH), headers.get("xi-api-key", ""))
         if path == SOCKET_PATH:
             return self._refuse(on_url=False) or self._admit(query, now)
         return _error(404, "not_found", f"No such path: {path}")
@@ -74,8 +77,29 @@ class Doorman:
         after = {"Retry-After": refusal.retry_after} if refusal.retry_after else {}
         return _error(refusal.status, "refused", "Refused by the simulator", after)
 
+    def _settings(self, agent_id: str, key: str) -> Reply:
+        """What an API key may know of the agent: as much of it as clients ask for."""
+        if not self._right(key):
+            return _error(401, "invalid_api_key", "Invalid API key")
+        if not self._known(agent_id):
+            return _error(404, "agent_not_found", f"Agent {agent_id} not found")
+        events = ["audio", *(event for event in OPTIONAL_EVENTS if event not in self._options.without)]
+        may = {name: name in self._options.allow_override for name in ("first_message", "language", "prompt")}
+        agent = {**may, "prompt": {"prompt": may["prompt"]}}
+        permits = {"agent": agent, "tts": {"voice_id": "voice_id" in self._options.allow_override}}
+        document = {
+            "agent_id": agent_id,
+            "conversation_config": {"conversation": {"client_events": events}},
+            "platform_settings": {"overrides": {"conversation_config_override": permits}},
+        }
+        return Reply(200, json.dumps(document))
+
+    def _right(self, key: str) -> bool:
+        wanted = self._options.require_key
+        return bool(key) and (not wanted or secrets.compare_digest(key, wanted))
+
     def _sign(self, query: Mapping[str, str], key: str, host: str, now: float) -> Reply:
-        if not key or (self._options.require_key and not secrets.compare_digest(key, self._options.require_key)):
+        if not self._right(key):
             return _error(401, "invalid_api_key", "Invalid API key")
         agent_id = query.get("agent_id", "")
         if not agent_id:

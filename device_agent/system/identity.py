@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
+from device_agent.config.schema import Agent
+
 MACHINE_ID = Path("/etc/machine-id")
+PLACEHOLDER = "{device_id}"
 APPLICATION = uuid.UUID("5c1e7c5a-6a0b-4d0e-9c3a-2f6f0f0d7b11")
 """Ours alone: another program on this machine comes to another id."""
 
@@ -27,3 +31,12 @@ def device_id(file: Path = MACHINE_ID) -> str:
     digest[6] = digest[6] & 0x0F | 0x40
     digest[8] = digest[8] & 0x3F | 0x80
     return digest.hex()
+
+
+def identified(agent: Agent, file: Path = MACHINE_ID) -> Agent:
+    """What the agent is told of this device: nothing, unless the user id or a dynamic variable asks for its id."""
+    variables = {
+        name: value.replace(PLACEHOLDER, device_id(file)) if isinstance(value, str) else value
+        for name, value in agent.dynamic_variables.items()
+    }
+    return replace(agent, user_id=agent.user_id.replace(PLACEHOLDER, device_id(file)), dynamic_variables=variables)
