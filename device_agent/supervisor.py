@@ -299,7 +299,7 @@ class Supervisor:
         if late <= 2 * worker.limit_s:
             worker.unblock()
             return True
-        helped = self._replace(name)
+        helped = self._replace(name) if worker.replaceable else self._lose(name, f" ({worker.heart.state})")
         self._tell(f"worker.overdue name={name} state={worker.heart.state!r} seconds={late:.1f}")
         return helped
 
@@ -308,23 +308,32 @@ class Supervisor:
         post, now = self._posts[name], self._clock()
         often = len(post.replaced) == REPLACEMENTS and now - post.replaced[0] < REPLACEMENTS_S
         if post.make is None or often:
-            log.error("worker.lost name=%s: the process ends", name)
-            self._exit_code = EXIT_FAULT
-            return False
+            return self._lose(name)
         post.replaced.append(now)
         self.worker(name).request_stop()
-        post.worker = post.make()
-        post.worker.start()
+        try:
+            new = post.make()
+            new.start()
+        except (RuntimeError, MemoryError, OSError) as error:
+            return self._lose(name, f" ({error!r})")  # a machine without threads or memory to give
+        post.worker = new
         post.restore()
         return True
+
+    def _lose(self, name: str, why: str = "") -> bool:
+        log.error("worker.lost name=%s%s: the process ends", name, why)
+        self._exit_code = EXIT_FAULT
+        return False
 
     # ------------------------------------------------------------------------------- stop
     def _stop(self) -> int:
         """Two phases under one deadline: signal all, join all, the last started first. A survivor is a fault."""
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        faulthandler.dump_traceback_later(EXIT_S, exit=True, file=STDERR)
+        signal.setitimer(signal.ITIMER_REAL, EXIT_S)  # which needs no thread, as faulthandler's own timer does
         self._notifier.stopping()
-        self.goodbye()
+        try:
+            self.goodbye()
+        except Exception:  # what can be closed still is
+            log.exception("goodbye.failed")
         deadline = Deadline(self._stop_s)
         workers = [post.worker for post in reversed(self._posts.values()) if post.worker is not None]
         for worker in workers:
@@ -335,7 +344,7 @@ class Supervisor:
                 self._write(message.text)
             elif isinstance(message, Fault):
                 self._fault(message.text)
-        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
         if not alive:
             return self._exit_code or 0
         faulthandler.dump_traceback(STDERR, all_threads=True)

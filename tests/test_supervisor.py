@@ -191,6 +191,56 @@ def test_a_stuck_worker_is_aborted_then_replaced() -> None:
     stuck.free.set()  # type: ignore[attr-defined]
 
 
+def test_a_worker_that_keeps_all_others_out_ends_the_process() -> None:
+    """Stuck where no replacement could work either: an ordered stop with exit code 70, as soon as that is known."""
+    now, made = [0.0], []
+    bench = Bench(patience=1000, stop_s=0.05)
+
+    class Inside(Deaf):
+        replaceable = False
+
+    def make() -> Patient:
+        made.append(bench.worker(Inside, "playback"))
+        made[-1].limit_s, made[-1].clock = 3.0, lambda: now[0]
+        return made[-1]
+
+    supervisor = Supervisor(bench.inbox, bench.lines.append, bench.diary, lambda: now[0], look_s=0.001, stop_s=0.05)  # type: ignore[arg-type]
+    supervisor.add("playback", make)
+    supervisor.look = lambda: now.append(now.pop() + 2.0)
+    assert supervisor.run() == EXIT_FAULT
+    assert len(made) == 1
+    assert now[0] <= 10.0
+    made[0].free.set()  # type: ignore[attr-defined]
+
+
+def test_a_machine_that_has_no_thread_for_a_replacement_gets_a_new_process() -> None:
+    """A replacement that cannot be started is an ordered stop with exit code 70: the others are stopped, too."""
+    bench = Bench(patience=1000)
+
+    class Threadless(Patient):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    kinds = iter([Crash, Threadless])
+    bench.supervisor.add("capture", lambda: bench.worker(Patient, "capture"))
+    bench.supervisor.add("link", lambda: bench.worker(next(kinds), "link"))
+    assert bench.supervisor.run() == EXIT_FAULT
+    assert "capture is stopped" in bench.log
+
+
+def test_a_goodbye_that_fails_leaves_nobody_running() -> None:
+    """What else was to be done at the end is done."""
+    bench = Bench()
+    bench.supervisor.add("capture", lambda: bench.worker(Patient, "capture"))
+
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    bench.supervisor.goodbye = fail
+    assert bench.supervisor.run() == 0
+    assert "capture is stopped" in bench.log
+
+
 def test_a_survivor_of_the_stop_is_named() -> None:
     """A thread that does not end by the deadline is a fault: named, and exit code 70."""
     bench = Bench(stop_s=0.05)

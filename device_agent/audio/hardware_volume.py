@@ -42,8 +42,14 @@ class HardwareVolume:
         if not self._busy:
             self._busy = True
             before = self._thread
-            self._thread = threading.Thread(target=self._run, args=(before,), name="amixer", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, args=(before,), name="amixer", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # no thread to be had: the next change tries again
+                self._busy = False
+                log.warning("mixer-failed control=%r reason=%r", self._target[-1], str(error))
+            else:
+                self._thread = thread
 
     def join(self, timeout: float) -> None:
         """Wait until the card has been told (for tests)."""

@@ -22,6 +22,9 @@ LOOK_S = 0.2  # while a card is away: how often to look whether one has come
 SETTLE_S = 0.1  # it is listed before its last part is ready
 GLANCE_S = 0.1  # without samples so long: is the card still there?
 LOST_S = 0.5
+INSIDE = {"starting": 10.0, "opening": 5.0, "closing": 5.0, "renewing": 5.0}
+"""What is done inside PortAudio, under its lock, and how long it may take on a slow machine (s). Whoever hangs there
+keeps everybody else out: then only a new process helps."""
 START_S = 2.5  # a sound server may let a silent source sleep for 2 s before its first sample
 
 
@@ -41,8 +44,8 @@ class Session(Protocol):
 class StreamWorker(Worker):
     """A thread that owns one stream of PortAudio: it alone opens, uses and closes it.
 
-    It blocks in opening and closing (2–20 ms; not interruptible, the watchdog's business), in `Devices.renew`
-    (at most 2 s), and in waiting for the next period or order, which `use`, a renewal and the stop interrupt.
+    It blocks in opening and closing (2–20 ms; not interruptible, see `INSIDE`), in `Devices.renew` (at most 2 s), and
+    in waiting for the next period or order, which `use`, a renewal and the stop interrupt.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class StreamWorker(Worker):
         clock: Clock = time.monotonic,
     ) -> None:
         super().__init__(name, on_failure, clock)
+        self.limit_s = INSIDE["starting"]
         self._device = device
         self._devices = devices
         self._post = post
@@ -73,6 +77,10 @@ class StreamWorker(Worker):
     def unblock(self) -> None:
         self._wake.set()
 
+    @property
+    def replaceable(self) -> bool:
+        return self.heart.state not in INSIDE
+
     def open(self) -> Card:
         raise NotImplementedError
 
@@ -80,7 +88,7 @@ class StreamWorker(Worker):
         raise NotImplementedError
 
     def run(self) -> None:
-        self.beat("starting", due=False)
+        self._inside("starting")
         self._devices.prepare()
         while not self.stopping.is_set():
             if not self._wanted:
@@ -95,12 +103,14 @@ class StreamWorker(Worker):
 
     def _serve(self) -> None:
         """Open, use and close one stream."""
+        self._inside("opening")
         card = self.open()
         try:
             session = self.session(card)
             announced = False
             while self._wanted and not self._devices.renewing and not self.stopping.is_set():
                 self.beat("open", due=True)
+                self.limit_s = Worker.limit_s
                 wait = session.turn()
                 if session.running and not announced:
                     announced = True
@@ -108,7 +118,13 @@ class StreamWorker(Worker):
                 self._sleep(wait)
             session.end()
         finally:
+            self._inside("closing")
             self._devices.close(card)
+
+    def _inside(self, what: str) -> None:
+        """From now on we may block inside PortAudio, but not for ever."""
+        self.limit_s = INSIDE[what]
+        self.beat(what, due=True)
 
     def _announce(self, card: Card) -> None:
         self._reason = None
@@ -132,6 +148,7 @@ class StreamWorker(Worker):
         else:
             self._pause = min(2 * self._pause, RETRY_S[1])
         if self._wanted and not self.stopping.is_set() and self._devices.stale(error):
+            self._inside("renewing")
             self._devices.renew(seen)
             # It has woken us as well, who are awake: the next rest would be none, and the next, for ever. What else
             # may have woken us is looked at before the next sleep.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import math
 import os
@@ -72,7 +73,10 @@ class _Lookup:
         self.addresses: Sequence[Address] = ()
         self.done = False
         job = (resolver, name, wakeup)
-        threading.Thread(target=self._run, args=job, name="resolver", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=job, name="resolver", daemon=True).start()
+        except RuntimeError as error:  # this machine has no thread to give
+            raise OSError(errno.EAGAIN, str(error)) from None
 
     def _run(self, resolver: Resolver, name: tuple[str, int], wakeup: Wakeup) -> None:
         try:

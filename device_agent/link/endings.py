@@ -64,6 +64,8 @@ def end_of(error: BaseException) -> End | None:
             return End(Kind.PROTOCOL, reason="the answer to the handshake is not what it should be")
         case DeviceAgentError():
             return End(Kind.SETUP, reason=clean(str(error)))
+        case MemoryError():
+            return End(Kind.NETWORK, reason="not enough memory for what came")
         case OSError():
             return End(Kind.NETWORK, error.errno or 0, os.strerror(error.errno) if error.errno else "network error")
     return None

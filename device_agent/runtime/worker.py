@@ -77,6 +77,11 @@ class Worker:
         return self.heart.due and now - self.heart.at > self.limit_s
 
     @property
+    def replaceable(self) -> bool:
+        """Whether another worker could do the work while this one is stuck where it is."""
+        return True
+
+    @property
     def alive(self) -> bool:
         return self._thread.is_alive()
 

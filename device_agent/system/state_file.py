@@ -69,7 +69,7 @@ class StateFile:
         self._spacing_s = spacing_s
         self._next = clock()
         self._hurry = threading.Event()
-        self._pending = False
+        self._pending = self._owed = False
         self._writer: threading.Thread | None = None
 
     @classmethod
@@ -87,12 +87,20 @@ class StateFile:
             self._pending = True
             # The one before may be inside a write still: two at once could leave the older state.
             before = self._writer
-            self._writer = threading.Thread(target=self._write_later, args=(before,), name="state", daemon=True)
-            self._writer.start()
+            writer = threading.Thread(target=self._write_later, args=(before,), name="state", daemon=True)
+            try:
+                writer.start()
+            except RuntimeError:  # no thread to be had: the next change tries again, or the stop writes it
+                self._pending, self._owed = False, True
+            else:
+                self._writer = writer
 
     def close(self, deadline: Deadline) -> bool:
         """Write what waits, now. False if the medium is too slow for that."""
         self._hurry.set()
+        if self._owed and not self._pending:
+            self._write_later(self._writer)
+            return True
         if self._writer is not None:
             self._writer.join(deadline.remaining())
             return not self._writer.is_alive()
@@ -103,7 +111,7 @@ class StateFile:
         if before is not None:
             before.join()
         self._hurry.wait(max(0.0, self._next - self._clock()))
-        self._pending = False  # before the look at `kept`: a change from now on starts a writer of its own
+        self._pending = self._owed = False  # before the look at `kept`: a change from now on starts a writer of its own
         self._next = self._clock() + self._spacing_s
         assert self._file is not None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -19,8 +20,11 @@ from pathlib import Path
 from link_peer import METADATA, Peer
 
 from device_agent.bench.systemd import Systemd
+from device_agent.control.client import NAME, Client
+from device_agent.errors import ServiceError
 
 PATIENCE_S = 30.0
+SABOTEUR = Path(__file__).with_name("saboteur.py")
 TALK = ("activation.modes=always-on", "audio.echo=off", "sounds.earcons=false", "sounds.speech=false")
 
 
@@ -32,10 +36,62 @@ class Run:
     systemd: Systemd
     home: Path
 
+    def kb(self, name: str) -> int:
+        """A number of /proc/PID/status."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
+
     @property
     def rss_mb(self) -> float:
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+        return self.kb("VmRSS") / 1024
+
+    @property
+    def threads(self) -> int:
+        return self.kb("Threads")
+
+    @property
+    def descriptors(self) -> list[int]:
+        return sorted(int(entry.name) for entry in Path(f"/proc/{self.process.pid}/fd").iterdir())
+
+    @contextmanager
+    def limited(self, what: int, most: int) -> Iterator[None]:
+        """A resource limit of the running program, lowered for a while from outside."""
+        before, hard = resource.prlimit(self.process.pid, what)
+        resource.prlimit(self.process.pid, what, (most, hard))
+        try:
+            yield
+        finally:
+            if self.process.poll() is None:
+                resource.prlimit(self.process.pid, what, (before, hard))
+
+    def control(self) -> Client:
+        """A client of its control socket, as soon as there is one."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return Client(self.home / NAME)
+            except ServiceError:
+                assert time.monotonic() < end, "no control socket"
+                pause(0.02)
+
+    def at_rest(self, seconds: float = 2.5) -> tuple[int, int]:
+        """Descriptors and threads, when they have not changed for so long: the writer of the state file lives 2 s."""
+        end = time.monotonic() + PATIENCE_S
+        found, since = (0, 0), time.monotonic()
+        while time.monotonic() - since < seconds:
+            assert time.monotonic() < end, "never at rest"
+            pause(0.1)
+            now = (len(self.descriptors), self.threads)
+            if now != found:
+                found, since = now, time.monotonic()
+        return found
+
+    def has_cards(self, client: Client) -> None:
+        """Wait until microphone and loudspeaker are open."""
+        end = time.monotonic() + PATIENCE_S
+        while not ((said := client.ask("status"))["microphone_card"] and said["loudspeaker_card"]):
+            assert time.monotonic() < end, said
+            pause(0.02)
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[float, int]:
         """Seconds until it has ended, and its exit code."""
@@ -129,17 +185,27 @@ def started(
     scheme: str = "ws",
     prefix: tuple[str, ...] = (),
     stdout: int = subprocess.DEVNULL,
+    sabotage: str = "",
+    host: str = "",
 ) -> Iterator[Run]:
-    """`device-agent run` against `server`, with configuration and state of its own."""
+    """`device-agent run` against `server`, with configuration and state of its own; `sabotage`: see saboteur.py."""
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
         config = home / "config.toml"
         config.write_text("")
-        chosen = ("agent.id=agent_1", f"server.url={scheme}://{server.host}:{server.port}", *TALK, *settings)
+        chosen = ("agent.id=agent_1", f"server.url={scheme}://{host or server.host}:{server.port}", *TALK, *settings)
+        if sabotage:
+            chosen += (f"tools.files={SABOTEUR}",)
         options = [word for setting in chosen for word in ("--set", setting)]
         command = (*prefix, sys.executable, "-m", "device_agent", "run", "--config", str(config), *options)
         with Systemd(home / "notify") as systemd, (home / "errors").open("w") as errors:
-            places = {"STATE_DIRECTORY": directory, "RUNTIME_DIRECTORY": directory, **systemd.environ, **environ}
+            places = {
+                "STATE_DIRECTORY": directory,
+                "RUNTIME_DIRECTORY": directory,
+                **systemd.environ,
+                "SABOTAGE": sabotage,
+                **environ,
+            }
             process = subprocess.Popen(command, env={**os.environ, **places}, stdout=stdout, stderr=errors)
             try:
                 yield Run(process, systemd, home)

@@ -33,6 +33,7 @@ class Row:
 
 
 HERE_ROWS = "faults/test_rows.py"
+LIMITS = "faults/test_limits.py"
 CLOCK = "an hour on a fake clock; one short run is real"
 ROWS = (
     Row(1, "Server resets the connection", "RST from a raw server", "next attempt ≤ 1.3 s", "process",
@@ -142,10 +143,13 @@ ROWS = (
         ("test_state_file.py::test_a_medium_that_cannot_be_written_is_said_once",)),
     Row(47, "Nobody reads the log", "full pipe", "audio unaffected", "process",
         (f"{HERE_ROWS}::test_row_47_nobody_reads_the_log",)),
-    Row(48, "Memory pressure", "memory limit", "survives", "open"),
-    Row(49, "Out of file descriptors", "RLIMIT_NOFILE", "0 leaked in 1,000 reconnects", "open"),
-    Row(50, "No thread to be had", "thread that cannot start", "keeps running", "part",
-        ("test_tools_runner.py::test_a_machine_without_threads_to_give",)),
+    Row(48, "Memory pressure", "RLIMIT_AS, messages of 16 MB", "survives, heard again ≤ 8 s", "process",
+        (f"{LIMITS}::test_row_48_a_reply_for_which_there_is_no_memory",)),
+    Row(49, "Out of file descriptors", "RLIMIT_NOFILE; 1,000 reconnects", "0 leaked, ≤ 1 MB more", "process",
+        (f"{LIMITS}::test_row_49_a_thousand_reconnects", f"{LIMITS}::test_row_49_no_descriptor_to_be_had")),
+    Row(50, "No thread to be had", "control group", "keeps running", "process",
+        (f"{LIMITS}::test_row_50_no_thread_to_be_had",
+         "test_supervisor.py::test_a_machine_that_has_no_thread_for_a_replacement_gets_a_new_process")),
     Row(51, "SIGKILL", "kill -9 under a booted systemd, in namespaces", "READY ≤ 6 s, as muted as before", "process",
         ("package/test_boot.py::test_row_51_it_is_killed",)),
     Row(52, "SIGTERM at any moment", "signals at random moments", "≤ 2 s", "process",
@@ -156,14 +160,16 @@ ROWS = (
     Row(54, "A thread dies", "exception in a worker", "replaced ≤ 1 s", "part",
         ("test_supervisor.py::test_a_failed_worker_is_replaced_and_gets_its_orders_again",
          "test_device.py::test_a_failed_link_ends_its_connection_and_the_next_one_connects")),
-    Row(55, "A thread hangs", "worker that stands still", "aborted → replaced → restart", "part",
-        ("test_supervisor.py::test_a_stuck_worker_is_aborted_then_replaced",
+    Row(55, "A thread hangs", "worker that stands still", "aborted → replaced → restart ≤ 14 s", "part",
+        (f"{LIMITS}::test_row_55_a_library_that_never_returns",
+         "test_supervisor.py::test_a_stuck_worker_is_aborted_then_replaced",
          "test_supervisor.py::test_a_worker_that_fails_too_often_ends_the_process")),
     Row(56, "The process is stopped", "SIGSTOP", "no ping any more", "process",
         (f"{HERE_ROWS}::test_row_56_a_stopped_process_pings_no_more",)),
     Row(57, "C code holds the interpreter", "tool that sleeps in C with the GIL", "stacks and end ≤ 10.1 s", "process",
         (f"{HERE_ROWS}::test_row_57_c_code_that_holds_the_interpreter",)),
-    Row(58, "Three times the load", "busy processes", "no disconnect", "open"),
+    Row(58, "Three times the load", "six busy processes on two cores", "no disconnect", "process",
+        (f"{LIMITS}::test_row_58_three_times_the_load",)),
     Row(59, "Tool never returns", "tool that sleeps", "answered after 5 s", "process",
         ("audio/test_device_tools.py::test_tools_answer_fail_and_hang",)),
     Row(60, "Tool raises, returns 10 MB", "tools", "one result, cut", "part",
