@@ -228,17 +228,18 @@ def _by_hand(site: Site, drill: str, thing: str) -> Iterator[Finding]:
         yield Finding(drill, done, left_out="somebody has to unplug it, and no terminal is here to ask")
         return
     machine = Machine()
-    before = machine.listing()
     with stage(site) as on:
         on.begin()
+        before = machine.surroundings()
         course = Course(on, drill, f"please unplug the {thing} within {UNPLUG_S:.0f} s (or wait, if it cannot be)")
-        if not on.until(lambda: machine.listing() != before, UNPLUG_S):
+        if not on.until(lambda: machine.surroundings() != before, UNPLUG_S):
             yield Finding(drill, done, left_out=f"nothing was unplugged within {UNPLUG_S:.0f} s")
             return
         course.at = time.monotonic()
         course.wrong = _unnoticed(on)
+        gone = machine.surroundings()
         site.say(f"{drill}: please plug it in again")
-        on.until(lambda: machine.listing() == before, UNPLUG_S)
+        on.until(lambda: machine.surroundings() != gone, UNPLUG_S)
         at = time.monotonic()
         yield course.since("its return", at, CARD_S, lambda: on.well(at))
 

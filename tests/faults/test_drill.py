@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -48,6 +49,12 @@ def frozen() -> Iterator[Future[Finding]]:
         yield pool.submit(hold_frozen)
 
 
+@pytest.fixture(scope="module")
+def unplugged() -> Iterator[Future[tuple[int, list[str]]]]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(unplug)
+
+
 def hold_frozen() -> Finding:
     with VirtualCards(own=True) as cards:
         return next(held("net", Site(Settings(), cards, freeze)))
@@ -61,8 +68,29 @@ def freeze(_: str) -> None:
                 os.kill(int(pid), signal.SIGSTOP)
 
 
+def unplug() -> tuple[int, list[str]]:
+    terminal, ours = pty.openpty()
+    command = (sys.executable, "-m", "device_agent", "bench", "drill", "mic")
+    with VirtualCards(own=True) as cards:
+        environ = {**os.environ, **cards.environ}
+        with subprocess.Popen(command, env=environ, stdin=ours, stdout=subprocess.PIPE, text=True) as drill:
+            assert drill.stdout is not None
+            said = []
+            for line in drill.stdout:
+                said.append(line)
+                if "please unplug the microphone" in line:
+                    cards.kill_server()
+                    Path(cards.environ["PULSE_SERVER"].removeprefix("unix:")).unlink()
+                elif "please plug it in again" in line:
+                    cards.revive_server()
+    os.close(terminal)
+    os.close(ours)
+    return drill.returncode, said
+
+
+@pytest.mark.usefixtures("frozen", "unplugged")  # they begin now, too
 @pytest.mark.parametrize("name", DRILLS)
-def test_a_drill_ends_with_a_device_that_is_well(drills: Held, frozen: Future[Finding], name: str) -> None:
+def test_a_drill_ends_with_a_device_that_is_well(drills: Held, name: str) -> None:
     """The fault is seen in the device's state, and all is well again within the published time: exit code 0."""
     code, findings = drills[name].result()
     print(json.dumps(findings, indent=1))
@@ -71,6 +99,14 @@ def test_a_drill_ends_with_a_device_that_is_well(drills: Held, frozen: Future[Fi
     for finding in findings:
         assert finding["seconds"] <= finding["bound_s"]
         assert any(SAYS[name] in state["state"] for state in finding["states"]) or not SAYS[name]
+
+
+def test_a_person_is_asked_to_unplug_a_real_card(unplugged: Future[tuple[int, list[str]]]) -> None:
+    """At a terminal, with cards that are the machine's own: the person takes the whole sound server away."""
+    code, said = unplugged.result()
+    assert code == 0, said
+    assert any("no-microphone" in line for line in said)
+    assert said[-1].endswith("passed\n")
 
 
 def test_a_device_that_does_not_recover_has_failed(frozen: Future[Finding]) -> None:
