@@ -141,7 +141,7 @@ class FlightRecorder:
             return None
         self._dumped_at = now
         stamp = time.strftime("%Y%m%dT%H%M%S")
-        file = self._place / f"flight-{stamp}-{int(now * 1000) % 1000:03}.jsonl"
+        file = self._place / f"flight-{stamp}-{int(now * 1e6) % 1_000_000:06}.jsonl"
         try:
             self._place.mkdir(mode=0o700, exist_ok=True)
             with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:

@@ -37,6 +37,7 @@ def said(bound: set[str], *clicks: tuple[float, float]) -> Story:
         ({"press", "long"}, [(1, 1.9)], [("press", 1.9)]),
         ({"press", "long"}, [(1, 4)], [("long", 2), ("release", 4)]),
         ({"long", "very_long"}, [(1, 2.5)], [("long", 2.5)]),
+        ({"long", "very_long"}, [(1, 2)], [("long", 2)]),
         ({"long", "very_long"}, [(1, 9)], [("very_long", 6), ("release", 9)]),
         ({"press", "hold"}, [(1, 1.2)], [("press", 1.2)]),
         ({"press", "hold"}, [(1, 2)], [("hold", 1.3), ("release", 2)]),

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from scenario import Stage, configured
 
+from device_agent.config.buttons import buttons
+from device_agent.config.schema import Panel
 from device_agent.core import commands as c
 from device_agent.core import events as e
+from device_agent.core.hands import Hands
 from device_agent.core.indicator import Snapshot
+from device_agent.core.state import State
+from device_agent.core.tables import Turn
 
 
 def seen(stage: Stage) -> Snapshot:
@@ -62,6 +70,73 @@ def test_a_press_that_talks_in_one_state_only_does_not_connect_ahead_in_another(
     stage.do("release red")
     stage.until(1.0)
     assert stage.conn == 0
+
+
+def test_a_sensor_without_its_mode_opens_nothing() -> None:
+    """Somebody may come: only activation.modes = "presence" says that this means a conversation."""
+    stage = Stage(configured([("activation.modes", "toggle")]))
+    stage.give(e.Presence(True))
+    assert stage.conn == 0
+
+
+class Room:
+    """Hands with one red button; what they say and answer is written down."""
+
+    def __init__(self, **actions: Any) -> None:
+        self.state = State(60.0)
+        self.acts: list[tuple[str, str, float]] = []
+        self.answers: list[tuple[str, str]] = []
+        self.hands = Hands(
+            buttons(Panel(buttons={"red": {"pin": 5, **actions}})), self.state, 0.02, 0.3,
+            lambda *act: self.acts.append(act), lambda place, action: self.answers.append((place.name, action)),
+            lambda: False,
+        )  # fmt: skip
+
+    def move(self, t: float, pressed: bool | None = None) -> None:
+        """At `t` the button goes down or up, or only time has passed."""
+        self.state.now = t
+        if pressed is not None:
+            self.hands.edge(e.Edge("red", pressed, t))
+        self.hands.tick()
+
+
+@pytest.mark.parametrize(("turn", "action"), [(Turn.IDLE, "mute"), (Turn.SPEAKING, "stop")])
+def test_a_press_is_answered_with_what_it_means_now(turn: Turn, action: str) -> None:
+    """The answer is that of this state, and comes with the press."""
+    room = Room(press="mute", when={"speaking": {"press": "stop"}})
+    room.state.change(turn=turn)
+    room.move(1.0, True)
+    assert room.answers == [("red", action)]
+    assert room.acts == [(action, "press", 0.0)]
+
+
+def test_a_press_that_is_not_clear_yet_is_answered_without_a_meaning() -> None:
+    """It may become a double one."""
+    room = Room(press="mute", double="stop")
+    room.move(1.0, True)
+    assert room.answers == [("red", "")]
+    assert room.acts == []
+
+
+def test_a_stuck_button_is_an_event_and_then_nothing() -> None:
+    """After ten seconds; what it had begun ends, and its coming up means nothing."""
+    room = Room(press="talk")
+    room.move(1.0, True)
+    room.move(11.0)
+    assert room.acts[1:] == [("talk", "release", 10.0), ("nothing", "stuck", 10.0)]
+    room.move(12.0, False)
+    assert len(room.acts) == 3
+
+
+def test_a_button_at_rest_has_no_timer() -> None:
+    """Nothing wakes the device for a button that nobody touches."""
+    room = Room(press="talk")
+    room.move(1.0, True)
+    assert "button" in room.state.timers
+    room.move(1.5, False)
+    for t in (1.6, 2.0, 3.0):
+        room.move(t)
+    assert "button" not in room.state.timers
 
 
 def test_after_the_stop_no_door_opens() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from device_agent.core import events as e
 from device_agent.core.recap import LETTERS, OPENING, Recap
 from device_agent.protocol import messages as m
 
@@ -25,3 +28,21 @@ def test_a_conversation_without_a_word_needs_none() -> None:
     recap = Recap()
     recap.lost()
     assert not recap.due
+
+
+@pytest.mark.parametrize(
+    ("heard_ms", "told"),
+    [(0.0, " … (the rest was not heard)"), (500.0, "one two … (the rest was not heard)"),
+     (1000.0, "one  two three four"), (2000.0, "one  two three four")],
+)  # fmt: skip
+def test_of_a_reply_only_what_was_heard_is_told(heard_ms: float, told: str) -> None:
+    """Whole words, as many as fit; what was heard whole is told as it stands."""
+    recap = Recap()
+    recap.agent(m.AgentResponse("one  two three four", 7))
+    recap.audio(e.AgentAudio(1, 1, 7, 400.0, False))
+    recap.audio(e.AgentAudio(1, 2, 7, 600.0, True))
+    recap.played(e.Played(7, heard_ms, False))
+    recap.lost()
+    update = recap.take()
+    assert update is not None
+    assert update.text == f"{OPENING}\nYou: {told}"

@@ -204,6 +204,49 @@ def test_a_broken_alignment_does_not_cost_the_audio(alignment: Any) -> None:
     assert decode(wire("audio", audio_event=audio)) == m.Audio(b"\0\0")
 
 
+LEAST_AND_MOST: list[tuple[str, m.ServerMessage]] = [
+    (
+        wire("agent_response_correction", agent_response_correction_event={"corrected_agent_response": "a"}),
+        m.AgentResponseCorrection("", "a", None),
+    ),
+    (wire("client_tool_call", tool_name="t", tool_call_id="i"), m.ClientToolCall("t", "i", {}, None, True)),
+    (wire("agent_tool_request", tool_name="t"), m.AgentToolRequest("t", "", "", None)),
+    (wire("agent_tool_response", tool_name="t"), m.AgentToolResponse("t", "", "", False, None, None, True)),
+    (
+        wire("agent_tool_response", tool_name="t", tool_call_id="i", tool_type="k", is_error=True, event_id=1,
+             full_tool_result="r", is_called=False),
+        m.AgentToolResponse("t", "i", "k", True, 1, "r", False),
+    ),
+    (wire("mcp_tool_call", tool_call_id="i", state="s"), m.McpToolCall("", "i", "", "s", 300.0)),
+    (
+        wire("mcp_tool_call", tool_call_id="i", state="s", service_id="x", tool_name="t", approval_timeout_secs=20),
+        m.McpToolCall("x", "i", "t", "s", 20.0),
+    ),
+    (wire("context_usage"), m.ContextUsage(None, None, None, None)),
+    (wire("guardrail_triggered", guardrail_name="g"), m.GuardrailTriggered("g")),
+    (wire("rich_content", rich_content_id="i", component="c"), m.RichContent("i", "c", {}, None)),
+    (wire("agent_typing", is_typing=False), m.AgentTyping(False, None)),
+    (wire("error", code=1, message="m", error_name="n"), m.ServerError(1, "m", "n")),
+    (wire("error", reason="r", error_type="t", error_name="n"), m.ServerError(None, "r", "t")),
+    (wire("agent_chat_response_part", text_response_part={"text": "a", "type": "other"}),
+     m.AgentChatResponsePart("a", "delta", None)),
+    (wire("audio", audio_base_64="AAA=", is_final=True, event_id=3), m.Audio(b"\0\0", 3, None, True)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "expected"), LEAST_AND_MOST)
+def test_what_may_be_missing_has_its_default_and_what_is_there_is_read(message: str, expected: m.ServerMessage) -> None:
+    """Each optional field, once without and once with a value that is not its default."""
+    assert decode(message) == expected
+
+
+def test_an_alignment_whose_parts_differ_in_number_is_out_of_range() -> None:
+    """Where it is all that the message holds, the message is skipped, and the reason counted."""
+    for starts, durations in (([0], [1, 1]), ([0, 1], [1]), ([0], [1])):
+        alignment = {"chars": ["a", "b"], "char_start_times_ms": starts, "char_durations_ms": durations}
+        assert decode(wire("audio_alignment", alignment=alignment)) == m.Skipped("out_of_range", "audio_alignment")
+
+
 def test_half_an_emoji_becomes_writable_text() -> None:
     """A lone surrogate, cut off by streaming, is replaced wherever it stands: every text can be printed."""
     call = {"tool_name": "\ud83d", "tool_call_id": "i", "parameters": {"\ud83d": ["\ude00", {"x": "Grüße 😀"}]}}

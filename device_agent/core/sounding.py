@@ -65,6 +65,10 @@ class Sounding:
         self._ends = max(self._ends, t + self._total_s)
         return wanted
 
+    def resumed(self, now: float) -> None:
+        """The loudspeaker is back after a moment: all that was queued may still be to come."""
+        self._ends = max(self._ends, now + self._total_s)
+
     def idle(self, t: float, now: float) -> bool:
         """The last sample in hand was inaudible at `t`. False if more has been queued since."""
         self._audible = False

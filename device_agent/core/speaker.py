@@ -130,6 +130,7 @@ class Speaker:
         """The loudspeaker takes samples (again)."""
         self._state.cancel("gone")
         if self.sounding:
+            self._sounding.resumed(self._state.now)
             self._watch()
 
     def lost(self) -> None:
