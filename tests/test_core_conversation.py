@@ -489,3 +489,18 @@ def test_words_that_could_not_be_kept_are_told() -> None:
     assert stage.core.snapshot.unheard_s == 0
     stage.do("speech 1040 ms")
     assert stage.core.snapshot.unheard_s == 2
+
+
+@pytest.mark.parametrize(("modes", "end"), [("toggle", "press"), ("push-to-talk", "release")])
+def test_a_conversation_that_is_over_leaves_no_timer(modes: str, end: str) -> None:
+    """Closed by hand and by the server: nothing is waited for, nobody is woken."""
+    stage = Stage(configured([("activation.modes", modes)]))
+    stage.do("in conversation")
+    stage.until(1.0)
+    stage.do(end)
+    stage.do("lost local" if end == "press" else "closed 1000")
+    stage.until(1.1)
+    if end == "press":
+        stage.do("release")
+    stage.until(1.5)
+    assert stage.core.state.timers == {}

@@ -33,7 +33,9 @@ START_S = 30.0
 STOP_S = 5.0
 LOOK_S = 0.01
 SILENCE_DBFS = -90.0
-PROGRAM = (sys.executable, "-m", "device_agent")
+# As the launcher of the Debian package, whose modules lie where no interpreter looks by itself.
+_LAUNCH = "import sys; sys.path.insert(0, {!r}); from device_agent.__main__ import main; sys.exit(main())"
+PROGRAM = (sys.executable, "-c", _LAUNCH.format(str(Path(__file__).parents[2])))
 
 
 class TimelineClock:
@@ -56,8 +58,9 @@ class TimelineClock:
 class Simulator:
     """The local agent as a child process. `events` grows while it runs; each is what the server itself witnessed."""
 
-    def __init__(self, record: Path, *options: str) -> None:
+    def __init__(self, record: Path, *options: str, stderr: IO[str] | None = None) -> None:
         self.record = record
+        self._stderr = stderr
         self.url = ""
         self.events: list[dict[str, Any]] = []
         self._options = options
@@ -66,7 +69,7 @@ class Simulator:
     def __enter__(self) -> Simulator:
         command = (*PROGRAM, "bench", "simulate", "--control", "--events", "-", "--record", str(self.record))
         self._process = subprocess.Popen(
-            (*command, *self._options), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            (*command, *self._options), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, text=True
         )
         self._thread = threading.Thread(target=self._read, name="simulator", daemon=True)
         self._thread.start()

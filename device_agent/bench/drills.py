@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 
 from device_agent.audio.hardware import Machine
 from device_agent.bench.authority import Authority
-from device_agent.bench.demo import Simulator
-from device_agent.bench.stage import QUIET, START_S, Site, Stage, stage
+from device_agent.bench.stage import START_S, Site, Stage, stage
+from device_agent.bench.stage import server as simulator
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
 from device_agent.control.client import NAME, Client
 
@@ -97,7 +97,7 @@ def server(site: Site) -> Iterator[Finding]:
         course = Course(on, "server", "the server ends, and is started again")
         on.simulator.stop()
         on.wait(AWAY_S)
-        with Simulator(on.home / "again.wav", *QUIET) as again:
+        with simulator(on.home) as again:
             on.simulator, on.proxy.target, at = again, again.port, time.monotonic()
             yield course.since("its return", at, SERVER_S, lambda: on.well(at))
 

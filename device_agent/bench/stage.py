@@ -155,12 +155,28 @@ class Stage:
 
 
 @contextmanager
+def server(home: Path, *options: str) -> Iterator[Simulator]:
+    """A simulator that keeps to itself what it has to say of its voice. Raises `DeviceAgentError` with its reason."""
+    with TemporaryDirectory(dir=home) as own, Path(own, "said").open("w+") as said:
+        simulator = Simulator(Path(own, "heard.wav"), *QUIET, *options, stderr=said)
+        try:
+            simulator.__enter__()
+        except DeviceAgentError:
+            said.seek(0)
+            raise DeviceAgentError(f"the simulator does not start: {said.read().strip()[-300:]}") from None
+        try:
+            yield simulator
+        finally:
+            simulator.stop()
+
+
+@contextmanager
 def stage(site: Site, *options: str, tls: ssl.SSLContext | None = None, ca_file: str = "") -> Iterator[Stage]:
     """A simulator with these options, and the way to it; the device is not started yet."""
     with TemporaryDirectory(prefix="device-agent-drill-") as directory:
         home = Path(directory)
         with ExitStack() as open_:
-            simulator = open_.enter_context(Simulator(home / "heard.wav", *QUIET, *options))
+            simulator = open_.enter_context(server(home, *options))
             proxy = open_.enter_context(Proxy(simulator.port, tls))
             url = f"{'wss' if tls else 'ws'}://127.0.0.1:{proxy.port}"
             settings = settings_for(site.settings, url, ca_file, site.cards is not None)

@@ -33,6 +33,15 @@ def test_a_package_that_lacks_a_module_is_noticed(root: Root, package: Path) -> 
     assert "_webrtcvad" in imports_all(root).stderr
 
 
+def test_an_installers_drill_finds_program_and_simulator(root: Root, package: Path) -> None:
+    """What the bench starts are the package's own modules, which no interpreter finds by itself."""
+    root.install(package)
+    drill = "with Simulator(Path('/tmp/heard.wav')) as simulator: print(simulator.url)"
+    imports = "from pathlib import Path; from device_agent.bench.demo import Simulator"
+    done = root.run(f'(sed \'/^from/,$d\' /usr/bin/device-agent; echo "{imports}"; echo "{drill}") | python3 -I')
+    assert done.stdout.startswith("ws://127.0.0.1:"), done.stderr
+
+
 def test_the_service_has_its_user(root: Root, package: Path) -> None:
     """A static user in the groups that own sound cards and pins."""
     root.install(package)
