@@ -9,10 +9,11 @@ import pytest
 
 from device_agent.cli.wiring_trial import wiring_trial
 from device_agent.config.buttons import Button
-from device_agent.config.schema import Panel, Settings
+from device_agent.config.schema import Lights, Panel, Settings
 from device_agent.errors import UsageError
+from device_agent.panel.encode import apa102
 from device_agent.panel.pins import mock_factory
-from device_agent.setup.wiring import Edge, drawing, judge, to_paste
+from device_agent.setup.wiring import Edge, drawing, judge, judge_chain, judge_colours, to_paste
 
 RED = Button("red", 5, False, {"": {"press": "stop"}})
 TOUCH = Button("touch", 5, True, {"": {"press": "stop"}})
@@ -118,3 +119,76 @@ def test_without_pins_there_is_nothing_to_try(tmp_path: Path) -> None:
     """The remedy is an example."""
     with pytest.raises(UsageError, match=r"no pin is configured: e.g. --set panel.button_pin=17"):
         wiring_trial(Settings(), lambda _: "y", tmp_path / "w.svg")
+
+
+RGB = Lights(kind="rgb", red_pin=5, green_pin=6, blue_pin=13)
+
+
+def test_an_rgb_light_with_two_legs_swapped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each pin is high alone while it is asked for; the answers give the pins to write."""
+    factory, wired = mock_factory(pwm=True), {5: "green", 6: "red", 13: "blue"}
+
+    def look(_question: str) -> str:
+        (lit,) = [colour for pin, colour in wired.items() if factory.pin(pin).state]
+        return lit[0]
+
+    wiring_trial(Settings(lights=RGB), look, tmp_path / "w.svg", lambda: factory, 0.01, 0.01)
+    said = capsys.readouterr().out
+    assert "GPIO 5 lights green: swapped; GPIO 6 lights red: swapped" in said
+    assert '[lights]\nkind = "rgb"\nred_pin = 6\ngreen_pin = 5\nblue_pin = 13\n' in said
+    assert "green GPIO 5" in (tmp_path / "w.svg").read_text()
+    assert not any(factory.pin(pin).state for pin in wired)
+
+
+def test_a_chain_is_lit_first_in_red_then_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What went to the bus when each question was asked; dark at the end."""
+    lights, sent, asked = Lights(kind="apa102", count=2, brightness=100), [b""], []
+    dark, red, white = (0, 0, 0), (255, 0, 0), (255, 255, 255)
+    answers = iter(("r", "", "n"))
+
+    def look(_question: str) -> str:
+        asked.append(sent[-1])
+        return next(answers)
+
+    settings = Settings(lights=lights)
+    wiring_trial(settings, look, tmp_path / "w.svg", mock_factory, 0.01, 0.01, sent.append)
+    assert asked == [apa102([red, dark]), apa102([white, white]), apa102([white, white])]
+    assert sent[-1] == apa102([dark, dark])
+    assert "lights (apa102): good\n\n" in (said := capsys.readouterr().out)
+    assert '[lights]\nkind = "apa102"\ncount = 2\n' in said
+    assert "MOSI GPIO 10" in (tmp_path / "w.svg").read_text()
+
+
+def test_a_chain_without_its_bus_names_the_remedy(tmp_path: Path) -> None:
+    """SPI is off on a fresh Raspberry Pi."""
+    with pytest.raises(UsageError, match="SPI is off; switch it on"):
+        settings = Settings(lights=Lights(kind="ws2812", spi="9.9"))
+        wiring_trial(settings, lambda _: "y", tmp_path / "w.svg", mock_factory, 0.01, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("seen", "wrong"),
+    [
+        ({"red": "", "green": "", "blue": ""}, "it stays dark: its longest leg goes to ground"),
+        ({"red": "", "green": "green", "blue": "blue"}, "GPIO 5 lights nothing: check its resistor and wire"),
+    ],
+)
+def test_an_rgb_light_with_a_mistake(seen: dict[str, str], wrong: str) -> None:
+    """All dark is the wrong kind of LED or its ground; one dark is its own wire."""
+    assert judge_colours({"red": 5, "green": 6, "blue": 13}, seen).wrong[0].startswith(wrong)
+
+
+@pytest.mark.parametrize(
+    ("first", "lit", "more", "wrong"),
+    [
+        ("red", 3, False, ()),
+        ("red", 0, False, ("it stays dark: check its supply, that data goes to its input, and lights.kind",)),
+        ("green", 3, False, ("its first light is green, not red: is lights.kind right?",)),
+        ("", 3, False, ("its first light stays dark in red: is lights.kind right?",)),
+        ("red", 3, True, ("there are more lights than lights.count",)),
+        ("red", 2, False, ("2 of 3 lights are lit: lights.count is 2, or the wire behind that one is broken",)),
+    ],
+)
+def test_a_chain_with_a_mistake(first: str, lit: int, more: bool, wrong: tuple[str, ...]) -> None:
+    """Colour tells the kind, number the length."""
+    assert judge_chain(3, first, lit, more).wrong == wrong

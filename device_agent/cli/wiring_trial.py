@@ -9,11 +9,14 @@ from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import Any
 
+from device_agent.cli.wiring_lights import try_lights
 from device_agent.config.buttons import SIMPLE, Button, buttons
-from device_agent.config.schema import Settings
+from device_agent.config.checks import SPI0
+from device_agent.config.schema import CHAINS, Settings
 from device_agent.errors import UsageError
+from device_agent.panel.lights import Write
 from device_agent.panel.pins import PinFactory, explain, gpio_factory, open_inputs, open_led
-from device_agent.setup.wiring import Edge, Finding, drawing, judge, to_paste
+from device_agent.setup.wiring import Edge, Finding, Lamp, drawing, judge, to_paste
 
 REST_S = 1.0  # how long nobody touches anything
 PRESS_S = 10.0
@@ -31,21 +34,26 @@ def wiring_trial(
     make_factory: Callable[[], PinFactory] = gpio_factory,
     patience_s: float = PRESS_S,
     rest_s: float = REST_S,
+    write: Write | None = None,
 ) -> None:
     """Raises `UsageError` with the remedy where there is nothing to try, or no pin to be had."""
-    places = buttons(settings.panel)
-    if not places and settings.panel.led_pin < 0:
+    places, lights = buttons(settings.panel), settings.lights
+    if not places and settings.panel.led_pin < 0 and lights.kind not in ("rgb", *CHAINS):
         raise UsageError("no pin is configured: e.g. --set panel.button_pin=17 --set panel.led_pin=22")
     with ExitStack() as stack:
         try:
             factory = make_factory()
-            led = open_led(settings.panel, factory, stack)
+            led = open_led(settings.panel, lights, factory, stack)
             inputs = open_inputs(places, factory, stack)
         except Exception as error:
             raise UsageError(explain(error, settings.panel)) from error
-        said = _light(settings.panel.led_pin, led, ask) if led is not None else ""
+        try:
+            lamp = try_lights(lights, led, ask, write)
+        except OSError as error:
+            raise UsageError(str(error)) from None
+        said = _light(settings.panel.led_pin, led, ask) if lamp is None and led is not None else ""
         findings = _buttons(places, inputs, patience_s, rest_s)
-    _report(settings, findings, said, file)
+    _report(settings, findings, said, lamp, file)
 
 
 def _light(pin: int, led: Any, ask: Ask) -> str:
@@ -96,16 +104,22 @@ def _until(edges: Queue[Edge], most_s: float, calm_s: float | None) -> list[Edge
     return found
 
 
-def _report(settings: Settings, findings: list[Finding], light: str, file: Path) -> None:
-    panel = settings.panel
+def _report(settings: Settings, findings: list[Finding], light: str, lamp: Lamp | None, file: Path) -> None:
+    panel, kind = settings.panel, settings.lights.kind
     for finding in findings:
         print(f"  button {finding.name}: {'; '.join(finding.wrong) or f'good, at GPIO {finding.pin}'}")
-    if panel.led_pin >= 0:
+    if lamp is not None:
+        print(f"  lights ({kind}): {'; '.join(lamp.wrong) or 'good'}")
+    elif panel.led_pin >= 0:
         print(f"  LED: {light or f'good, at GPIO {panel.led_pin}'}")
     print("\nFor your configuration file:\n")
     print(to_paste(findings, SIMPLE, panel.led_pin, panel.debounce_ms))
+    if lamp is not None:
+        print("\n".join(["", "[lights]", f'kind = "{kind}"', *(f"{k} = {v}" for k, v in lamp.settings.items())]))
     used = {finding.pin: f"button {finding.name}" for finding in findings}
     used |= {panel.led_pin: "LED"} if panel.led_pin >= 0 else {}
+    used |= {pin: what.removesuffix("_pin") for what, pin in (lamp.settings if lamp else {}).items() if "pin" in what}
+    used |= {pin: name for pin, name in SPI0.items() if kind in CHAINS and settings.lights.spi.startswith("0.")}
     try:
         file.write_text(drawing(used), encoding="utf-8")
     except OSError as error:

@@ -83,11 +83,7 @@ def open_light(settings: Lights, led: Any, write: Write | None, stack: ExitStack
     """
     bright = settings.brightness / 100
     if settings.kind in CHAINS:
-        put = write or open_spi(settings, stack)
-        if settings.kind == "apa102":
-            steps = max(1, round(31 * bright))
-            return Pixels(settings, lambda pixels: put(apa102(pixels, steps)))
-        return Pixels(settings, lambda pixels: put(ws2812([_dimmed(pixel, bright) for pixel in pixels])))
+        return Pixels(settings, open_chain(settings, write, stack))
     if led is None:
         return None
     if settings.kind == "led":
@@ -95,6 +91,15 @@ def open_light(settings: Lights, led: Any, write: Write | None, stack: ExitStack
     if settings.kind == "pwm":
         return Pixels(settings, lambda pixels: setattr(led, "value", max(pixels[0]) / 255 * bright))
     return Pixels(settings, lambda pixels: setattr(led, "value", tuple(part / 255 * bright for part in pixels[0])))
+
+
+def open_chain(settings: Lights, write: Write | None, stack: ExitStack) -> Callable[[Sequence[Colour]], None]:
+    """What puts pixels on the chain; `write` and errors as in `open_light`."""
+    put, bright = write or open_spi(settings, stack), settings.brightness / 100
+    if settings.kind == "apa102":
+        steps = max(1, round(31 * bright))
+        return lambda pixels: put(apa102(pixels, steps))
+    return lambda pixels: put(ws2812([_dimmed(pixel, bright) for pixel in pixels]))
 
 
 def open_spi(settings: Lights, stack: ExitStack, dev: Path = DEV) -> Write:

@@ -105,11 +105,9 @@ def open_inputs(places: Iterable[Button], factory: PinFactory, stack: ExitStack)
     return {place.pin: _claim(make(place), _setting(place), place.pin, stack) for place in places}
 
 
-def open_led(settings: Panel, factory: PinFactory, stack: ExitStack) -> Any:
-    """The LED's pin alone; None where none is configured."""
-    from gpiozero import DigitalOutputDevice
-
-    return _claim(lambda pin: DigitalOutputDevice(pin, pin_factory=factory), "led_pin", settings.led_pin, stack)
+def open_led(settings: Panel, lights: Lights, factory: PinFactory, stack: ExitStack) -> Any:
+    """The light's own pins, for a look at their wiring; None where none is configured. A chain gets its power."""
+    return open_pins(Panel(led_pin=settings.led_pin), factory, stack, lights).led
 
 
 def _claim(make: Callable[[int], Any], setting: str, pin: int, stack: ExitStack, section: str = "panel") -> Any:

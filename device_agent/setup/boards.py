@@ -53,6 +53,8 @@ _TLV320 = {
     "Line DAC": "85%",
 }
 
+_THREE_LIGHTS = {"lights.kind": "apa102", "lights.count": 3}
+
 BOARDS: tuple[Board, ...] = (
     Board(
         "respeaker-2mic-v1",
@@ -61,7 +63,7 @@ BOARDS: tuple[Board, ...] = (
         parameters=("i2c_arm=on", "i2s=on", "spi=on"),
         card="seeed",
         mixer=_WM8960,
-        settings={"panel.button_pin": 17},
+        settings={"panel.button_pin": 17, **_THREE_LIGHTS},
     ),
     Board(
         "respeaker-2mic-v2",
@@ -70,7 +72,7 @@ BOARDS: tuple[Board, ...] = (
         parameters=("i2c_arm=on", "i2s=on", "spi=on"),
         card="seeed",
         mixer=_TLV320,
-        settings={"panel.button_pin": 17},
+        settings={"panel.button_pin": 17, **_THREE_LIGHTS},
     ),
     Board(
         "respeaker-4mic",
@@ -79,6 +81,7 @@ BOARDS: tuple[Board, ...] = (
         parameters=("i2c_arm=on", "i2s=on", "spi=on"),
         card="seeed",
         plays=False,
+        settings={"lights.kind": "apa102", "lights.count": 12, "lights.power_pin": 5},
     ),
     Board(
         "i2s",

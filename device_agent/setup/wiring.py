@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
 
 from device_agent.config.buttons import Button
 from device_agent.records import record
@@ -74,6 +75,42 @@ def _bounce_ms(edges: Sequence[Edge]) -> float:
         last = edge.t
         longest = max(longest, last - began)
     return 1000 * longest
+
+
+PRIMARIES = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
+
+@record
+class Lamp:
+    """What is known of the lights with colours: what is wrong, in words, and the settings of [lights] that suit."""
+
+    wrong: tuple[str, ...] = ()
+    settings: Mapping[str, int] = field(default_factory=dict)
+
+
+def judge_colours(pins: Mapping[str, int], seen: Mapping[str, str]) -> Lamp:
+    """`seen`: the colour that was seen when the pin of a colour was high alone, "" for none."""
+    if not any(seen.values()):
+        return Lamp(("it stays dark: its longest leg goes to ground (common cathode), the others to their resistors",))
+    dark = [f"GPIO {pins[name]} lights nothing: check its resistor and wire" for name in pins if not seen[name]]
+    swapped = {found: pins[name] for name, found in seen.items() if found and found != name}
+    named = [f"GPIO {pin} lights {found}: swapped" for found, pin in swapped.items()]
+    return Lamp((*dark, *named), {f"{name}_pin": swapped.get(name, pin) for name, pin in pins.items()})
+
+
+def judge_chain(count: int, first: str, lit: int, more: bool) -> Lamp:
+    """`first`: the colour of the first light when it ought to be red; `lit` of `count` lights burnt, `more` did not."""
+    if not lit:
+        return Lamp(("it stays dark: check its supply, that data goes to its input, and lights.kind",))
+    wrong = []
+    if first != "red":
+        said = f"its first light is {first}, not red" if first else "its first light stays dark in red"
+        wrong.append(f"{said}: is lights.kind right?")
+    if lit < count:
+        wrong.append(f"{lit} of {count} lights are lit: lights.count is {lit}, or the wire behind that one is broken")
+    if more:
+        wrong.append("there are more lights than lights.count")
+    return Lamp(tuple(wrong), {"count": lit})
 
 
 def to_paste(findings: Sequence[Finding], simple: str, led_pin: int, debounce_ms: int) -> str:
