@@ -1,7 +1,7 @@
 """`device-agent run` with a button that can be pressed: lines on stdin drive the pins of the mock backend.
 
 `press` and `release` move the button, `volume 50` and `mute` stand for what others order; each change of the light is
-one line on stdout, with its time.
+one line on stdout, with its time: `light` when it was ordered, `pin` when the LED's pin had it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def main(settings: Sequence[str]) -> int:
 
     def tell(now: float, event: e.Event, commands: Sequence[Command], snapshot: Snapshot) -> None:
         if isinstance(event, e.PanelUp):
+            threading.Thread(target=watch_pin, daemon=True).start()
             inbox.put(Line(f"ready {now}"))
         for command in commands:
             if isinstance(command, Show):
@@ -47,6 +48,14 @@ def main(settings: Sequence[str]) -> int:
         else:
             button = supervisor.worker("panel").pins.button  # type: ignore[attr-defined]
             button.drive_low() if word == "press" else button.drive_high()
+
+    def watch_pin() -> None:
+        pins = supervisor.worker("panel").pins  # type: ignore[attr-defined]
+        pause, last = threading.Event(), pins.led.state
+        while not pause.wait(0.001):
+            if pins.led.state != last:
+                last = pins.led.state
+                inbox.put(Line(f"pin {int(last)} {time.monotonic()}"))
 
     def press_buttons() -> None:
         for line in sys.stdin:

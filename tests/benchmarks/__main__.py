@@ -23,6 +23,7 @@ from .measure import Measured, Row
 from .table import ROWS
 
 CLIENTS = (OFFICIAL, OURS)
+OURS_ONLY = ("idle", "press")
 
 
 def commit() -> str:
@@ -55,7 +56,7 @@ def measure(bed: Bed, row: Row, clients: tuple[Client, ...]) -> tuple[dict[str, 
                 continue
             for key, values in found.items():
                 samples[client.name].setdefault(key, []).extend(values)
-    return {name: found for name, found in samples.items() if found or row.name == "idle"}, failures
+    return {name: found for name, found in samples.items() if found or row.name in OURS_ONLY}, failures
 
 
 def report(row: Row, samples: dict[str, Measured]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import rows_hand as hand
 from . import rows_sound as sound
 from . import rows_wire as wire
 from .measure import Line, Measured, Row, Show, Value, median_of, p95_of
@@ -114,6 +115,12 @@ ROWS = (
     Row("idle", sound.idle, 1, (
         Line("CPU idle: streams closed / waiting for a voice", "≤ 0.1 / 0.7 s/min",
              medians("closed", "listening", unit="s/min", digits=2)),
+    )),
+    Row("press", hand.press, 1, (
+        Line("press → LED / → earcon audible / → connection made, from idle", "≤ 30 / 100 / 20 ms",
+             medians("light", "earcon", "attempt", unit="ms")),
+        Line("… where no server answers: → LED / → earcon audible", "≤ 30 / 100 ms",
+             medians("light offline", "earcon offline", unit="ms")),
     )),
     Row("exit", wire.leave, 3, (Line("SIGTERM → exit, talking", "≤ 300 ms", medians("exit", unit="ms")),)),
 )  # fmt: skip
