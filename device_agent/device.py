@@ -17,7 +17,6 @@ from device_agent.config.schema import Settings
 from device_agent.config.secrets import Secrets
 from device_agent.core import commands as c
 from device_agent.core import events as e
-from device_agent.core.activation import WAKE_WORD
 from device_agent.core.ending import End, Kind
 from device_agent.core.indicator import Snapshot
 from device_agent.core.tables import Link
@@ -166,17 +165,15 @@ class Device:
 
     # ------------------------------------------------------------------------------- builders
     def _capture(self, devices: Any) -> Worker:
+        from device_agent.audio import second_opinion, wake_word
         from device_agent.audio.capture import Capture
         from device_agent.audio.echo import EchoControl
 
-        audio, post = self._settings.audio, self._mailbox.post
-        echo = EchoControl(audio.echo, devices.reference, lambda: devices.loudspeaker, post)
-        heard, words = (self._capture_ring, self._latch), None
-        if WAKE_WORD in self._settings.activation.modes:
-            from device_agent.audio.wake_word import WakeWords
-
-            words = WakeWords(self._settings.wake)
-        return Capture(devices, audio.period_ms, *heard, post, self._supervisor.failed, echo=echo, words=words)
+        settings, post, failed = self._settings, self._mailbox.post, self._supervisor.failed
+        echo = EchoControl(settings.audio.echo, devices.reference, lambda: devices.loudspeaker, post)
+        words, second = wake_word.wanted(settings), second_opinion.wanted(settings)
+        heard = (self._capture_ring, self._latch)
+        return Capture(devices, settings.audio.period_ms, *heard, post, failed, echo=echo, words=words, second=second)
 
     def _playback(self, devices: Any) -> Worker:
         from device_agent.audio.clips import Shelf

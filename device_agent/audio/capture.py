@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from device_agent.audio.devices import RATE, Card, Devices
 from device_agent.audio.echo import EchoControl
+from device_agent.audio.second_opinion import SecondOpinion
 from device_agent.audio.stream import GLANCE_S, LOST_S, START_S, StreamWorker
 from device_agent.audio.vad import IDLE_MODE, MODE, SpeechDetector, level_dbfs
 from device_agent.core.events import Event, Frame, WakeWord
@@ -160,6 +161,7 @@ class Capture(StreamWorker):
         clock: Clock = time.monotonic,
         echo: EchoControl | None = None,
         words: WakeWords | None = None,
+        second: SecondOpinion | None = None,
     ) -> None:
         super().__init__("capture", "microphone", devices, post, on_failure, clock)
         self._words = words
@@ -167,7 +169,7 @@ class Capture(StreamWorker):
         self._period_ms = period_ms
         self._ring = ring
         self._latch = latch
-        self._detector = SpeechDetector()
+        self._detector = SpeechDetector(second=second)
         self._echo = echo
         self._live = True
         self._recording: Recording | None = None

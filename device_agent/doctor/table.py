@@ -10,6 +10,7 @@ CHECKS: tuple[Check, ...] = (
     Check("system.libraries", system.libraries, ("system.python",)),
     Check("system.resampler", system.resampler),
     Check("config.valid", configuration.valid),
+    Check("config.extras", configuration.extras, ("config.valid",)),
     Check("config.secrets", configuration.secrets, ("config.valid",)),
     Check("config.access", configuration.access, ("config.secrets",)),
     Check("clock.date", clock.sane),
