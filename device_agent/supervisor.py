@@ -210,7 +210,9 @@ class Supervisor:
         thread_hook, threading.excepthook = threading.excepthook, self._thread_failed
         unraisable_hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
         faulthandler.enable(STDERR, all_threads=True)  # SIGABRT, which systemd's watchdog sends, and crashes
-        faulthandler.register(signal.SIGUSR1, STDERR, all_threads=True)
+        # Not by `faulthandler.register`: it reads the stacks of threads that go on running, and dies of that now and
+        # then. A handler in Python holds the interpreter meanwhile.
+        stacks = signal.signal(signal.SIGUSR1, lambda *_: faulthandler.dump_traceback(STDERR, all_threads=True))
         faulthandler.register(signal.SIGALRM, STDERR, all_threads=True, chain=True)  # and then the default: the end
         signal.setitimer(signal.ITIMER_REAL, START_S)
         try:
@@ -218,7 +220,7 @@ class Supervisor:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             faulthandler.unregister(signal.SIGALRM)
-            faulthandler.unregister(signal.SIGUSR1)
+            signal.signal(signal.SIGUSR1, stacks)
             threading.excepthook, sys.unraisablehook = thread_hook, unraisable_hook
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)

@@ -68,6 +68,19 @@ def test_sigusr1_shows_every_thread(cards: VirtualCards) -> None:
         assert run.audible(asked)
 
 
+def test_stacks_may_be_asked_for_at_any_moment(cards: VirtualCards) -> None:
+    """500 times in a row, in a conversation: all are written, and it goes on."""
+    with call(cards, *TALK) as run:
+        run.ready()
+        asked = run.simulator.order("audio", ms=20_000)
+        for _ in range(500):
+            run.process.send_signal(signal.SIGUSR1)
+            run.pause(0.005)
+        assert run.process.poll() is None
+        assert run.errors.read_text().count("Current thread") > 200
+        assert run.audible(asked)
+
+
 def test_systemd_is_told(cards: VirtualCards, tmp_path: Path) -> None:
     """READY=1 first, then the state, pings of the watchdog, and STOPPING=1 at the end.
 
