@@ -32,6 +32,8 @@ from device_agent.errors import DeviceAgentError
 RECOVERY_S = 60.0  # the longest delay between two attempts
 WATCHDOG_S = 10.0
 GROWTH_MB = 1.0
+DEATH_MB = 0.1  # what PortAudio and the sound libraries keep of each restart of theirs
+PATIENCE_S = 4.0  # a visitor who gets no answer speaks again
 PAUSE_S = (0.5, 4.0)
 OPTIONS = ("--first-message", "Hello, I am here.", "--ping-interval", "1")
 SETTINGS = (
@@ -131,17 +133,22 @@ class Soak:
             with suppress(DeviceAgentError):  # between two connections there was none to close
                 self.simulator.wait("closed", since=at, timeout=5.0)
             self.microphone.say(self.words)
-        end = time.monotonic() + RECOVERY_S
+        end, speak = time.monotonic() + RECOVERY_S, time.monotonic() + PATIENCE_S
         # Audio that was under way is no recovery; that a card is back, the device itself must say.
         settle = at if "sound" in name else at + (0.3 if "for" not in name else 0.5)
+        back = None
         while time.monotonic() < end and self.process.poll() is None:
             back = self._back(name, settle)
             if back is not None:
                 self.recovered[name].append(back - at)
                 break
+            if time.monotonic() > speak:  # it reconnects for somebody, not for an empty room
+                self.microphone.say(self.words)
+                speak += PATIENCE_S
             self.pause.wait(0.05)
         else:
             self.failed[name] += 1
+        print(f"{name}: {'not recovered' if back is None else f'{back - at:.2f} s'}", file=sys.stderr, flush=True)
         del self.simulator.events[:-2000]
         self.samples.append(Sample.of(self.process.pid))
 
@@ -166,7 +173,8 @@ class Soak:
         else:
             # Not the first samples: caches and libraries fill in the first conversations.
             early, late = self.samples[third // 2 : third + third // 2], self.samples[-third:]
-            for what, most in (("descriptors", 0), ("threads", 0), ("rss_mb", GROWTH_MB)):
+            growth = GROWTH_MB + DEATH_MB * len(self.recovered["the sound server dies"])
+            for what, most in (("descriptors", 0), ("threads", 0), ("rss_mb", growth)):
                 before, after = (statistics.median(getattr(s, what) for s in part) for part in (early, late))
                 if after - before > most:
                     wrong.append(f"{what} grew from {before:.1f} to {after:.1f}")
