@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -400,3 +401,16 @@ def test_a_device_without_files_says_so(start: Callable[..., Desk]) -> None:
     """One that was built by a test, or by another program."""
     with Client(start().path) as client, pytest.raises(UsageError, match="cannot read its configuration again"):
         client.ask("reload")
+
+
+def test_clients_that_have_gone_cost_nothing(start: Callable[..., Desk]) -> None:
+    """The thread rests again: it looks about once a second, as before the first of them."""
+    desk = start()
+    for _ in range(5):
+        with Client(desk.path) as client:
+            client.ask("status")
+    rest = threading.Event()
+    rest.wait(0.1)
+    before = desk.control.heart.turns
+    rest.wait(0.5)
+    assert desk.control.heart.turns - before <= 2

@@ -93,6 +93,7 @@ class Control(Worker):
         self._wakeup = Wakeup()
         self._news: deque[bytes] = deque(maxlen=NEWS)
         self._clients: dict[int, Connection] = {}
+        self._poller = select.poll()
         self._shown = Snapshot()
         self._subscribers = 0
         self._level_at = 0.0
@@ -135,7 +136,7 @@ class Control(Worker):
             self._path.unlink(missing_ok=True)
 
     def _serve(self, listener: socket.socket) -> None:
-        poller = select.poll()
+        poller = self._poller
         poller.register(listener, select.POLLIN)
         poller.register(self._wakeup, select.POLLIN)
         while not self.stopping.is_set():
@@ -235,8 +236,10 @@ class Control(Worker):
                 poller.modify(number, select.POLLIN | (select.POLLOUT if client.write else 0))
 
     def _drop(self, client: Connection) -> None:
-        self._clients.pop(client.socket.fileno(), None)
-        client.socket.close()  # which takes it out of the poll set, too
+        number = client.socket.fileno()
+        if self._clients.pop(number, None) is not None:
+            self._poller.unregister(number)  # a closed one left there would make every `poll` return at once
+        client.socket.close()
         self._subscribers = sum(one.subscribed for one in self._clients.values())
 
 
