@@ -27,13 +27,14 @@ from device_agent.bench.demo import Simulator, device
 from device_agent.bench.systemd import Systemd
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
 from device_agent.bench.visitor import speech
+from device_agent.control.client import Client
 from device_agent.errors import DeviceAgentError
 
 RECOVERY_S = 60.0  # the longest delay between two attempts
 WATCHDOG_S = 10.0
 GROWTH_MB = 1.0
 DEATH_MB = 0.1  # what PortAudio and the sound libraries keep of each restart of theirs
-PATIENCE_S = 4.0  # a visitor who gets no answer speaks again
+PATIENCE_S = 4.0  # a visitor who gets no answer tries again
 PAUSE_S = (0.5, 4.0)
 OPTIONS = ("--first-message", "Hello, I am here.", "--ping-interval", "1")
 SETTINGS = (
@@ -66,6 +67,7 @@ class Soak:
     cards: VirtualCards
     systemd: Systemd
     process: Popen[str]
+    log: Path
     rng: random.Random
     recovered: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     failed: Counter[str] = field(default_factory=Counter)
@@ -124,6 +126,16 @@ class Soak:
         self.visitor.enter_context(Recorder(self.cards))
         self.microphone = self.visitor.enter_context(Microphone(self.cards))
 
+    def insist(self) -> None:
+        """A visitor without an answer speaks again, and asks as a press of a button would.
+
+        By itself the device waits for up to two minutes after a server that drops it again and again: each connection
+        may be billed, and here hardly one lives long enough to count as a good one.
+        """
+        self.microphone.say(self.words)
+        with suppress(DeviceAgentError), Client(self.log.with_name("control.sock")) as client:
+            client.ask("talk")
+
     def strike(self) -> None:
         """One fault, and the way back: the server hears the microphone live again."""
         names = self.faults()
@@ -142,15 +154,19 @@ class Soak:
             if back is not None:
                 self.recovered[name].append(back - at)
                 break
-            if time.monotonic() > speak:  # it reconnects for somebody, not for an empty room
-                self.microphone.say(self.words)
+            if time.monotonic() > speak:
+                self.insist()
                 speak += PATIENCE_S
             self.pause.wait(0.05)
         else:
             self.failed[name] += 1
         print(f"{name}: {'not recovered' if back is None else f'{back - at:.2f} s'}", file=sys.stderr, flush=True)
+        if back is None:  # what it says of itself, for whoever looks for the reason
+            tail = self.log.read_text(errors="replace").splitlines()[-60:]
+            print("\n".join(f"    {line}" for line in tail), file=sys.stderr, flush=True)
         del self.simulator.events[:-2000]
-        self.samples.append(Sample.of(self.process.pid))
+        if self.process.poll() is None:
+            self.samples.append(Sample.of(self.process.pid))
 
     def _back(self, name: str, since: float) -> float | None:
         """When the server heard the device after the fault; and without a card it would hear silence all the time."""
@@ -227,7 +243,9 @@ def main() -> int:
             environ = {**cards.environ, **systemd.environ, "RUNTIME_DIRECTORY": str(home)}
             with device(simulator, environ, lambda _: None, *SETTINGS, arguments=(), stderr=errors) as process:
                 simulator.wait("audio", timeout=30)
-                soak = Soak(simulator, cards, systemd, process, random.Random(chosen.seed), visitor=visitor)
+                soak = Soak(
+                    simulator, cards, systemd, process, home / "errors", random.Random(chosen.seed), visitor=visitor
+                )
                 soak.visit()
                 while time.monotonic() - began < 60 * chosen.minutes and process.poll() is None:
                     soak.strike()
