@@ -86,7 +86,7 @@ class Device:
         self._orders: dict[type, c.Command] = {}
         self._repeat: dict[type, Callable[[Any], None]] = {}
         self._performers = self._who_performs()
-        self._snapshot = Snapshot()
+        self.snapshot = Snapshot()  # what the core has shown last
         self._began = time.monotonic()
         self.reload: Reload | None = None  # reads the configuration again, for the control socket
         self._mistakes = self.problems = mistakes
@@ -138,7 +138,7 @@ class Device:
     def _control(self, path: Path) -> Worker:
         from device_agent.control.server import Control, Facts
 
-        facts = Facts(self.post, lambda: self._snapshot, self.status, self._settings.control.captions, self.reload)
+        facts = Facts(self.post, lambda: self.snapshot, self.status, self._settings.control.captions, self.reload)
         self._listener = Control(path, facts, self._supervisor.failed)
         return self._listener
 
@@ -333,7 +333,7 @@ class Device:
 
     # ------------------------------------------------------------------------------- supervision
     def _observe(self, now: float, event: e.Event, commands: object, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         if isinstance(event, e.Volume):
             self.state.change(volume=snapshot.volume)
         if snapshot.muted_by_person != self.state.kept.muted:
@@ -358,7 +358,7 @@ class Device:
         from device_agent.system.identity import device_id
         from device_agent.version import __version__
 
-        now = self._snapshot
+        now = self.snapshot
         return {
             "state": self._state,
             **asdict(now) | {"link": now.link.value, "turn": now.turn.value},
@@ -370,10 +370,10 @@ class Device:
 
     @property
     def _state(self) -> str:
-        return CONFIG_ERROR if self._mistakes else self._snapshot.indicator.value
+        return CONFIG_ERROR if self._mistakes else self.snapshot.indicator.value
 
     def _status(self) -> str:
-        state = self._snapshot
+        state = self.snapshot
         wrong = self._mistakes or state.fault or state.microphone or state.loudspeaker
         return f"{self._state}{': ' + wrong if wrong else ''}"
 

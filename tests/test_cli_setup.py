@@ -17,6 +17,7 @@ from device_agent.config.paths import Paths
 from device_agent.config.schema import Settings
 from device_agent.config.secrets import Secrets, read_secrets
 from device_agent.errors import ConfigError, ServiceError, UsageError
+from device_agent.setup.credentials import systemd_creds
 
 KEY = "sk_0123456789abcdefCANARY"
 
@@ -30,6 +31,7 @@ class World:
     refusal: str = ""
     seen: list[str] = field(default_factory=list)
     systemd: bool = False
+    creds: bool = False
     root: Path = Path("/nowhere")
 
     def ask(self, _: str) -> str:
@@ -50,6 +52,12 @@ class World:
         self.seen.append(" ".join(words))
         return self.systemd
 
+    def encrypt(self, name: str, secret: str, target: Path) -> bool:
+        if self.creds:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(f"{name}: {secret[::-1]}")
+        return self.creds
+
     def mixer(self, card: str, control: str, value: str) -> bool:
         self.seen.append(f"{card}: {control} = {value}")
         return control != "Playback"
@@ -64,7 +72,8 @@ def run(paths: Paths, world: World, *arguments: str) -> int:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     sound = world.prove, world.play_back
-    outside = Outside(world.ask, world.ask_hidden, *sound, {}, world.systemctl, world.mixer, world.root)
+    machine = world.systemctl, world.mixer, world.root, world.encrypt
+    outside = Outside(world.ask, world.ask_hidden, *sound, {}, *machine)
     return setup(parser.parse_args(arguments), paths, outside)
 
 
@@ -147,8 +156,41 @@ def test_root_sets_up_the_service(service: Paths, capsys: pytest.CaptureFixture[
     assert "agent_1" in (service.system / "conf.d" / "50-setup.toml").read_text()
     assert not (service.system / "config.toml").exists()
     assert load(service, {}).settings.agent.id == "agent_1"
-    assert world.seen[1:] == ["enable device-agent.service", "restart device-agent.service"]
+    assert world.seen[1:] == ["daemon-reload", "enable device-agent.service", "restart device-agent.service"]
     assert "device-agent status" in capsys.readouterr().out
+
+
+def test_where_systemd_can_the_key_is_encrypted_for_the_machine(
+    service: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The unit is told by a drop-in, and no plain file is left; a machine that can no longer do so goes back."""
+    etc = service.system.parent
+    plain, closed = (etc / folder / "elevenlabs-api-key" for folder in ("credstore", "credstore.encrypted"))
+    dropin = etc / "systemd/system/device-agent.service.d/50-setup.conf"
+    assert run(service, World(systemd=True), "--no-audio") == 0
+    assert plain.exists()
+    assert run(service, World(systemd=True, creds=True), "--no-audio") == 0
+    assert "encrypted for this machine" in capsys.readouterr().out
+    assert (plain.exists(), closed.read_text()) == (False, f"elevenlabs-api-key: {KEY[::-1]}")
+    assert dropin.read_text().splitlines()[1:] == [
+        "[Service]", "LoadCredential=", "LoadCredentialEncrypted=elevenlabs-api-key"
+    ]  # fmt: skip
+    assert run(service, World(systemd=True), "--no-audio") == 0
+    assert (plain.exists(), closed.exists(), dropin.exists()) == (True, False, False)
+
+
+def test_systemds_own_tool_encrypts_it(tmp_path: Path) -> None:
+    """The key goes in by standard input, never as an argument; without the tool, or if it refuses, nothing is kept."""
+    target = tmp_path / "credstore.encrypted" / "key"
+    tool = tmp_path / "systemd-creds"
+    assert not systemd_creds("elevenlabs-api-key", KEY, target, str(tool))
+    tool.write_text(f'#!/bin/sh\necho "$*" >{tmp_path}/arguments\nread -r key\necho "closed: $key"\n')
+    tool.chmod(0o755)
+    assert systemd_creds("elevenlabs-api-key", KEY, target, str(tool))
+    assert (target.read_text(), stat.S_IMODE(target.stat().st_mode)) == (f"closed: {KEY}\n", 0o600)
+    assert (tmp_path / "arguments").read_text() == "encrypt --name=elevenlabs-api-key - -\n"
+    tool.write_text("#!/bin/sh\necho half\nexit 1\n")
+    assert not systemd_creds("elevenlabs-api-key", KEY, target, str(tool))
 
 
 def test_without_systemd_root_is_told_how_to_run_it(service: Paths, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from device_agent.system.last_rung import ORDER
+
 SYSTEMD = Path(__file__).parent.parent / "systemd"
 UNIT = (SYSTEMD / "device-agent.service").read_text()
 USER_UNIT = (SYSTEMD / "user" / "device-agent.service").read_text()
@@ -87,6 +89,23 @@ def test_systemd_knows_every_key(checkable: Path, tmp_path: Path, text: str, man
     environment = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_systemd
+def test_systemd_knows_every_key_of_the_last_rung(tmp_path: Path) -> None:
+    """The path that is waited for, and what it starts."""
+    files = [tmp_path / f"device-agent-reboot.{kind}" for kind in ("path", "service")]
+    for file in files:
+        file.write_text((SYSTEMD / file.name).read_text())
+    command = ["systemd-analyze", "verify", "--recursive-errors=yes", "--man=no", *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_last_rung_waits_for_the_programs_own_file() -> None:
+    """In the runtime directory that the service makes, which a boot empties."""
+    waited = settings((SYSTEMD / "device-agent-reboot.path").read_text())["PathExists"]
+    assert waited == f"/run/{values('RuntimeDirectory')[0]}/{ORDER}"
 
 
 @needs_systemd

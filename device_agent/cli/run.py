@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,8 @@ def _run(footing: Footing, args: argparse.Namespace) -> int:
     device.reload = Reloading(device, settings, lambda: load_settings(args).settings, listening, footing.unread)
     log.info("device.start id=%s version=%s", device_id() or "none", __version__)
     _complain(footing)
+    if settings.rescue.reboot_after_h:
+        _climb(settings, device, supervisor)
     if footing.mistakes:
         _watch(footing, supervisor)
     elif footing.good and (place := footing.place):
@@ -120,16 +123,42 @@ def _complain(footing: Footing) -> None:
             log.error("config.error %s problem=%r", how, problem)
 
 
+def _climb(settings: Settings, device: Device, supervisor: Supervisor) -> None:
+    """The last rung, where there is a directory that outlives this process and not the machine."""
+    from device_agent.core.indicator import LOST
+    from device_agent.core.tables import Turn
+    from device_agent.flight import directory
+    from device_agent.system.last_rung import Health, LastRung
+
+    place = directory(os.environ)
+    if place is None:
+        return
+    rung = LastRung(settings.rescue.reboot_after_h, place, device.state)
+
+    def look() -> None:
+        seen = device.snapshot
+        rung.look(Health(seen.indicator not in LOST, seen.turn is not Turn.IDLE))
+
+    _also(supervisor, look)
+
+
+def _also(supervisor: Supervisor, look: Callable[[], None]) -> None:
+    first = supervisor.look
+
+    def both() -> None:
+        first()
+        look()
+
+    supervisor.look = both
+
+
 def _watch(footing: Footing, supervisor: Supervisor) -> None:
     """Nothing is left to lose: as soon as somebody changes a file the service starts again, and looks at it anew."""
     from device_agent.supervisor import EXIT_AGAIN
 
-    clock = supervisor.look
-
     def look() -> None:
-        clock()
         if footing.changed():
             log.info("config.changed: starting again")
             supervisor.leave(EXIT_AGAIN)
 
-    supervisor.look = look
+    _also(supervisor, look)

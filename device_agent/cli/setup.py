@@ -28,10 +28,11 @@ from device_agent.config.endpoints import HOSTS
 from device_agent.config.load import load
 from device_agent.config.paths import Paths
 from device_agent.config.schema import Settings
-from device_agent.config.secrets import API_KEY_CREDENTIAL, Secrets, check_secret
+from device_agent.config.secrets import Secrets, check_secret
 from device_agent.errors import ConfigError, UsageError
 from device_agent.setup.boards import BOARDS, board
 from device_agent.setup.boot import BootConfig
+from device_agent.setup.credentials import Encrypt, Keyring, systemd_creds
 
 PARTS = {
     "echo": "how the microphone hears the loudspeaker, and which audio.echo suits that",
@@ -56,6 +57,7 @@ class Outside:
     mixer: Callable[[str, str, str], bool] = lambda *_: True
     """Sets a control of a card, by parts of their names; False if there is none."""
     root: Path = Path("/")
+    encrypt: Encrypt = systemd_creds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,8 +100,7 @@ def setup(args: argparse.Namespace, paths: Paths, outside: Outside) -> int:
     if key:
         outside.prove(settings, Secrets(api_key=check_secret(key, "the input")))
         print("The service accepts agent and key.")
-        store(place.key, f"{key}\n", 0o600)
-        print(f"Key stored in {place.key}, readable by its owner only.")
+        print(f"Key stored in {_keep(key, place, outside)}.")
     store_settings(place.config, answers)
     print(f"Agent stored in {place.config}.")
     if not args.no_audio:
@@ -110,6 +111,16 @@ def setup(args: argparse.Namespace, paths: Paths, outside: Outside) -> int:
     else:
         print(f"Now talk with it:\n  {_run_line(args)}")
     return 0
+
+
+def _keep(key: str, place: Place, outside: Outside) -> str:
+    """Where the key lies now."""
+    if place.service:
+        kept = Keyring(place.etc, outside.encrypt).keep(key)
+        outside.systemctl("daemon-reload")
+        return kept
+    store(place.key, f"{key}\n", 0o600)
+    return f"{place.key}, readable by its owner only"
 
 
 def _part(args: argparse.Namespace) -> int:
@@ -133,6 +144,7 @@ class Place:
 
     config: Path
     key: Path
+    etc: Path
     service: bool
 
     @classmethod
@@ -142,9 +154,8 @@ class Place:
         config.toml is the package's, which replaces it at an upgrade if nobody has changed it.
         """
         if paths.only is not None or paths.own != paths.system:
-            return cls(paths.config, paths.api_key, service=False)
-        key = paths.system.parent / "credstore" / API_KEY_CREDENTIAL
-        return cls(paths.system / "conf.d" / "50-setup.toml", key, service=True)
+            return cls(paths.config, paths.api_key, paths.system.parent, service=False)
+        return cls(paths.system / "conf.d" / "50-setup.toml", paths.api_key, paths.system.parent, service=True)
 
 
 def _needs_reboot(args: argparse.Namespace, outside: Outside, place: Place) -> bool:

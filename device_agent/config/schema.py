@@ -334,6 +334,19 @@ class Log:
 
 
 @record
+class Rescue:
+    """What to do when nothing else has helped."""
+
+    reboot_after_h: float = _opt(
+        0.0,
+        "Start the machine anew when network, microphone or loudspeaker have been lost, or the program has kept dying, "
+        "for so many hours; at most twice in a day, never in a conversation. It also takes "
+        "`systemctl enable --now device-agent-reboot.path`. 0: never.",
+        range=(0, 168),
+    )
+
+
+@record
 class Settings:
     """The whole configuration, one section each."""
 
@@ -350,3 +363,4 @@ class Settings:
     tools: Tools = field(default_factory=Tools)
     control: Control = field(default_factory=Control)
     log: Log = field(default_factory=Log)
+    rescue: Rescue = field(default_factory=Rescue)

@@ -13,6 +13,10 @@ TURNS = {
 }
 
 
+LOST = (Indicator.OFFLINE, Indicator.NO_MICROPHONE, Indicator.NO_LOUDSPEAKER)
+"""What time alone may mend, or a restart of the machine."""
+
+
 @record
 class Snapshot:
     """Everything about the device that a person may see.

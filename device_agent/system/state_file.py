@@ -50,6 +50,8 @@ class Kept:
     volume: int | None = None
     muted: bool = False
     usage: Usage = Usage()
+    rebooted: bool = False
+    """The device has had its machine started anew before."""
 
 
 class StateFile:
@@ -61,7 +63,7 @@ class StateFile:
 
     def __init__(self, file: Path | None, clock: Clock = time.monotonic, spacing_s: float = SPACING_S) -> None:
         self.kept = _load(file) if file else Kept()
-        self.writable = True
+        self.writable = file is not None
         """False while the file cannot be written; what has changed is lost with the process then."""
         self.writes = 0
         self._file = file
