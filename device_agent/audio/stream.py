@@ -117,6 +117,8 @@ class StreamWorker(Worker):
                     self._announce(card)
                 self._sleep(wait)
             session.end()
+        except OSError as error:  # PortAudio's own words: a number, and that something went wrong
+            raise AudioError(f"{self._device} {card.name!r} fails ({error}): is it connected?") from error
         finally:
             self._inside("closing")
             self._devices.close(card)

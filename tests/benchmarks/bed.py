@@ -14,11 +14,12 @@ import sys
 import tempfile
 import threading
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from types import MappingProxyType
 from typing import Any
 
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
@@ -222,6 +223,7 @@ class Bed:
         greeting: str = "",
         script: tuple[str, ...] | None = ("All right.",),
         core: int | None = None,
+        environ: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[Session]:
         """`options` are the simulator's. `core`: the client may run there only. The client is started last."""
         with (
@@ -233,11 +235,11 @@ class Bed:
             (Path(home) / "complaints").open("w+") as complaints,
         ):
             prefix = ("taskset", "-c", str(core)) if core is not None else ()
-            environ = {**os.environ, "STATE_DIRECTORY": home, **self.cards.environ}
+            places = {**os.environ, "STATE_DIRECTORY": home, **self.cards.environ, **environ}
             started = monotonic()
             popen = subprocess.Popen(
                 (*prefix, *client.command(server, Path(home))),
-                env=environ, stdout=subprocess.PIPE, stderr=complaints, text=True,
+                env=places, stdout=subprocess.PIPE, stderr=complaints, text=True,
             )  # fmt: skip
             process = Process(popen, started)
             try:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from array import array
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 
+from device_agent.bench.systemd import Systemd
 from device_agent.bench.visitor import speech
 from device_agent.simulator.voice import flite
 
 from .bed import Bed, Client, Session
 from .measure import Measured, ms
-from .server import BenchError
+from .server import BenchError, until
 from .signals import CARD_RATE, WIRE_RATE, find, first_audible, likeness, noise, resampled, samples
 
 BLOCK = WIRE_RATE // 10
@@ -19,6 +22,7 @@ MALFORMED = (
     "second-metadata", "big-text",
 )  # fmt: skip
 OLD_S = 0.5
+START_S = 10.0
 REPLY = "All right."
 
 
@@ -27,6 +31,20 @@ def start(bed: Bed, client: Client) -> Measured:
         connected = session.connected()
         first = session.server.wait("audio")["t"]
         return {"connected": [ms(connected - session.process.started)], "first audio": [ms(first - connected)]}
+
+
+def ready(bed: Bed, client: Client) -> Measured:
+    """As systemd starts it: until READY=1, and the processor's time until then. The SDK says no such thing."""
+    if not client.ours:
+        return {}
+    with (
+        TemporaryDirectory() as home,
+        Systemd(Path(home) / "notify") as systemd,
+        bed.session(client, environ=systemd.environ) as session,
+    ):
+        until(lambda: systemd.times("READY=1"), START_S, "READY=1")
+        cpu_s = session.process.cpu_s()
+        return {"ready": [ms(systemd.times("READY=1")[0] - session.process.started)], "cpu": [ms(cpu_s)]}
 
 
 def _ages(session: Session, began: float) -> list[tuple[float, int]]:

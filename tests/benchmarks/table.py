@@ -65,6 +65,10 @@ ROWS = (
         Line("process start → connected", "≤ 200 ms", medians("connected", unit="ms")),
         Line("connected → first microphone audio at the server", "≤ 40 ms", medians("first audio", unit="ms")),
     )),
+    Row("ready", wire.ready, 11, (
+        Line("process start → READY=1 for systemd, and CPU until then", "≤ 1000 ms, ≤ 500 ms",
+             medians("ready", "cpu", unit="ms")),
+    )),
     Row("age", wire.age, 2, (
         Line("age of a microphone sample when it reaches the server", "≤ 35 ms (p95 ≤ 55)", with_p95("age", "ms")),
     )),
