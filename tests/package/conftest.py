@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaged import packaged
 from root import Root, base
 
 ROOT = Path(__file__).parent.parent.parent
@@ -16,13 +17,9 @@ SUITE = os.environ.get("SUITE", "bookworm")
 
 
 @pytest.fixture(scope="session")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def package() -> Path:
     """The package for this architecture, built by the script that builds releases."""
-    output = tmp_path_factory.mktemp("packages")
-    command = (ROOT / "script" / "package", "--suite", SUITE, "--arch", "amd64", "--output", output)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
+    return packaged(SUITE)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from wire import PATH, Agent, Monitor, Result, pause
 ROOT = Path(__file__).parents[2]
 SOURCE = ("device_agent", "config", "systemd", "examples", "script", "setup.cfg", "pyproject.toml", "README.md")
 BOOT_S = 240
+MONITOR_S = 10
 SHARE = "/host"
 """Where the guest sees the folder `Guest.share`."""
 ALOOP = "/sys/bus/platform/drivers/snd_aloop"
@@ -33,6 +34,8 @@ class Guest:
 
     def __init__(self, image: Path, folder: Path) -> None:
         self._image = image
+        self.suite = image.name.removeprefix("vm-")
+        """The release of Debian."""
         self._folder = folder
         self.share = folder / "share"
         """A folder that both sides see; the guest as /host."""
@@ -42,23 +45,25 @@ class Guest:
         self._qemu: subprocess.Popen[bytes] | None = None
         self._agent: Agent | None = None
         self._monitor: Monitor | None = None
+        self._cable = True
         disk = f"qemu-img create -q -F raw -f qcow2 -b {image / 'disk.raw'} {folder / 'overlay.qcow2'}"
         subprocess.run(disk.split(), check=True)
 
     # --------------------------------------------------------------------------------- power
-    def boot(self) -> None:
+    def boot(self, source: bool = True) -> None:
         """Switch on, and wait until systemd has started everything; lay the program's source into /opt/source."""
         self._switch_on()
         self._wait_for_agent()
         self.run("systemctl is-system-running --wait || true", timeout=BOOT_S)
-        self.put_source()
+        if source:
+            self.put_source()
 
-    def power_cut(self) -> None:
+    def power_cut(self, source: bool = True) -> None:
         """Pull the plug, and boot again from what had reached the disk."""
         assert self._qemu is not None
         self._qemu.kill()
         self._hang_up()
-        self.boot()
+        self.boot(source)
 
     def reboot(self) -> None:
         """An orderly restart of the guest."""
@@ -96,6 +101,15 @@ class Guest:
             (self._folder / name).unlink(missing_ok=True)
         with (self._folder / "qemu.log").open("ab") as log:
             self._qemu = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + MONITOR_S
+        while self._monitor is None:
+            try:
+                self._monitor = Monitor(self._folder / "monitor")
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise GuestError(f"qemu does not start: {(self._folder / 'qemu.log').read_text()}") from None
+                pause(0.05)
+        self.network(self._cable)  # before the guest looks
 
     def _command(self) -> list[str]:
         folder = self._folder
@@ -129,8 +143,6 @@ class Guest:
                 if self._agent is not None:
                     self._agent.close()
                 self._agent = Agent(self._folder / "agent")
-                if self._monitor is None:
-                    self._monitor = Monitor(self._folder / "monitor")
                 return
             except (OSError, EOFError, ValueError):
                 pause(0.3)
@@ -242,7 +254,8 @@ class Guest:
             self.run(f"echo snd_aloop.0 > {ALOOP}/bind")
 
     def network(self, up: bool) -> None:
-        """Plug the network cable in or out."""
+        """Plug the network cable in or out; it stays so over a power cut."""
+        self._cable = up
         self._qmp("set_link", name="nic", up=up)
 
     def set_clock(self, time: str) -> None:

@@ -1,7 +1,4 @@
-"""The service as a user gets it: its own unit in its own sandbox, from boot to boot.
-
-The power cut takes minutes on the emulated machine: `script/test-vm bookworm -m slow` runs it.
-"""
+"""The service as a user gets it: its own unit in its own sandbox. test_installed.py has the package, and the boots."""
 
 from __future__ import annotations
 
@@ -142,26 +139,3 @@ def test_a_frozen_process_is_killed_and_talks_again(service: Guest) -> None:
     )
     talk(service)
     press(service)
-
-
-@pytest.mark.slow
-def test_a_power_cut_a_bad_file_and_no_network_leave_a_device_that_talks(service: Guest) -> None:
-    """It starts at boot, muted as before, on the last good configuration; status and doctor name file and key."""
-    service.run("device-agent mute on", timeout=60)
-    service.put_text("[audio]\nvolumee = 3\n", "/etc/device-agent/conf.d/99-bad.toml")
-    service.run("sync")
-    service.network(False)
-    try:
-        service.power_cut()
-        simulator(service)
-        service.wait_for("systemctl is-active device-agent", timeout=2 * READY_S)
-        now = status(service)
-        assert now["muted"] is True
-        assert "99-bad.toml:2" in str(now["configuration"]) and "volumee" in str(now["configuration"])
-        done = service.attempt("device-agent doctor config", timeout=60)
-        assert done.code == 1 and "99-bad.toml:2" in done.out and "volumee" in done.out
-        talk(service)
-        press(service)
-    finally:
-        service.network(True)
-        service.run("rm -f /etc/device-agent/conf.d/99-bad.toml; device-agent mute off", timeout=60)
