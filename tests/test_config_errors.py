@@ -68,7 +68,7 @@ def problems_of(file: Path, text: str | bytes) -> list[str]:
         (
             "[zzz]",
             "1: unknown section 'zzz'; allowed: agent, server, activation, wake, gate, audio, sounds, session, panel, "
-            "lights, tools, control, log",
+            "lights, tools, control, log, rescue",
         ),
         ("agent = 'x'", "1: agent is a section with settings such as agent.id"),
         ("agent = {idd = 'x'}", "unknown setting 'agent.idd'; did you mean agent.id?"),
