@@ -25,7 +25,7 @@ SETTINGS = '[agent]\nid = "agent_1"\n[server]\nurl = "ws://127.0.0.1:8765"\n'
 SIMULATOR = "device-agent bench simulate --port 8765 --events /run/events --first-message ''"
 STATE = "/var/lib/device-agent/state.json"
 BACK_S, FROZEN_S = 6.0, 16.0
-KILLS = 4
+KILLS = 3
 
 
 def without_recovery(unit: str) -> str:
