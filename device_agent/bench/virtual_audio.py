@@ -12,6 +12,7 @@ import array
 import contextlib
 import fcntl
 import os
+import socket
 import subprocess
 import tempfile
 import threading
@@ -24,7 +25,7 @@ from device_agent.errors import AudioError
 from device_agent.runtime.deadline import Deadline
 
 RATE = 48_000
-START_S = 5.0
+START_S = 15.0  # on a busy machine; as a rule it takes 0.2 s
 
 # norewinds: a rewind rewrites samples that the monitor has already handed out, so the recording would lose up to
 # 10 ms at the start of every sound. Small fragments keep the cards' own delay at that of real ones.
@@ -54,6 +55,12 @@ def _run(*command: str, environ: dict[str, str]) -> str:
     if done.returncode:
         raise AudioError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
     return done.stdout.strip()
+
+
+def _listens(path: Path) -> bool:
+    """Whether a server accepts connections there: its socket is to be seen a moment before."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 class VirtualCards:
@@ -140,11 +147,11 @@ class VirtualCards:
 
     def _start_daemon(self, home: Path) -> None:
         """Start a PulseAudio of our own and wait until it answers."""
-        socket = home / "native"
+        native = home / "native"
         (home / "daemon.conf").write_text(_DAEMON_CONF)
-        (home / "default.pa").write_text(f"load-module module-native-protocol-unix socket={socket} auth-anonymous=1\n")
+        (home / "default.pa").write_text(f"load-module module-native-protocol-unix socket={native} auth-anonymous=1\n")
         self.environ |= {
-            "PULSE_SERVER": f"unix:{socket}",
+            "PULSE_SERVER": f"unix:{native}",
             "PULSE_RUNTIME_PATH": str(home),
             "PULSE_COOKIE": str(home / "cookie"),
         }
@@ -172,7 +179,7 @@ class VirtualCards:
     def _await(self, home: Path) -> None:
         deadline = Deadline(START_S)
         pause = threading.Event()
-        while not (home / "native").exists():
+        while not _listens(home / "native"):
             assert self._daemon is not None
             if deadline.passed or self._daemon.poll() is not None:
                 log = home / "log"

@@ -34,6 +34,7 @@ Held = dict[str, Future[tuple[int, list[Any]]]]
 def hold(name: str) -> tuple[int, list[Any]]:
     command = (sys.executable, "-m", "device_agent", "bench", "drill", name, "--virtual", "--json")
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 
 
