@@ -235,7 +235,6 @@ def _by_hand(site: Site, drill: str, thing: str) -> Iterator[Finding]:
         if not on.until(lambda: machine.surroundings() != before, UNPLUG_S):
             yield Finding(drill, done, left_out=f"nothing was unplugged within {UNPLUG_S:.0f} s")
             return
-        course.at = time.monotonic()
         course.wrong = _unnoticed(on)
         gone = machine.surroundings()
         site.say(f"{drill}: please plug it in again")
