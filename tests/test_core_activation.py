@@ -56,3 +56,21 @@ def test_always_on() -> None:
     activation.opened_by_itself()
     assert activation.talking
     assert activation.pressed(is_open=True, speaking=False) is Wish.NOTHING
+
+
+def test_a_press_of_exactly_the_limit_was_held() -> None:
+    """What is held so long is a turn, not a toggle."""
+    activation = Activation(("push-to-talk", "toggle"), 0.3)
+    activation.pressed(is_open=False, speaking=False)
+    assert activation.released(0.3) is Wish.TURN_OVER
+    assert not activation.talking
+
+
+@pytest.mark.parametrize(("hands_free", "wish"), [(True, Wish.NOTHING), (False, Wish.TURN_OVER)])
+def test_letting_go_ends_a_turn_unless_all_is_heard_anyway(hands_free: bool, wish: Wish) -> None:
+    """A button for holding, in a conversation that is open for whoever speaks, or not."""
+    activation = Activation(("always-on",), 0.3)
+    if hands_free:
+        activation.opened_by_itself()
+    activation.hold(is_open=True, speaking=False)
+    assert activation.let_go() is wish

@@ -128,6 +128,16 @@ def test_a_stuck_button_is_an_event_and_then_nothing() -> None:
     assert len(room.acts) == 3
 
 
+def test_a_gesture_that_the_next_edge_makes_clear_lasted_no_time() -> None:
+    """A single press is told when the next one comes too late to make it a double one."""
+    room = Room(press="mute", double="stop")
+    for t, pressed in ((1.0, True), (1.1, False)):
+        room.move(t, pressed)
+    room.state.now = 2.0
+    room.hands.edge(e.Edge("red", True, 2.0))
+    assert room.acts == [("mute", "press", 0.0)]
+
+
 def test_a_button_at_rest_has_no_timer() -> None:
     """Nothing wakes the device for a button that nobody touches."""
     room = Room(press="talk")
@@ -171,6 +181,28 @@ def test_its_own_sounds_follow_a_configuration_that_is_read_again() -> None:
         stage.until(stage.now + 10.0)
         counts.append(orders_of(stage).count(c.PlayClip))
     assert counts == [1, 1, 2]
+
+
+def test_what_it_says_follows_a_configuration_that_is_read_again() -> None:
+    """Speech switched on, in another language: the next fault is said so."""
+    stage = Stage(configured([("activation.modes", "toggle"), ("sounds.earcons", "false")]))
+    stage.give(e.SoundsWanted(earcons=False, speech=True, language="de"))
+    stage.do("start")
+    stage.do("press")
+    stage.do("refused 401")
+    said = [order for _, order in stage.done if isinstance(order, c.PlayClip)]
+    assert [bool(order.speech) and order.language for order in said] == ["de"]
+
+
+def test_a_press_forgets_the_fault_of_the_last_attempt() -> None:
+    """Nothing is wrong until the next one says so."""
+    stage = Stage(configured([("activation.modes", "always-on")]))
+    stage.do("start")
+    stage.do("refused 401")
+    assert seen(stage).fault
+    stage.until(1.0)
+    stage.do("press")
+    assert seen(stage).fault == ""
 
 
 def orders_of(stage: Stage) -> list[type]:

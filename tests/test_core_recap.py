@@ -46,3 +46,15 @@ def test_of_a_reply_only_what_was_heard_is_told(heard_ms: float, told: str) -> N
     update = recap.take()
     assert update is not None
     assert update.text == f"{OPENING}\nYou: {told}"
+
+
+def test_what_was_not_flushed_was_heard_whole() -> None:
+    """Whatever the count of milliseconds says."""
+    recap = Recap()
+    recap.agent(m.AgentResponse("one two", 7))
+    recap.audio(e.AgentAudio(1, 1, 7, 400.0, True))
+    recap.played(e.Played(7, 300.0, True))
+    recap.lost()
+    update = recap.take()
+    assert update is not None
+    assert update.text.endswith("You: one two")

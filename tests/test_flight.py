@@ -95,6 +95,14 @@ def test_a_core_that_decides_otherwise_is_found_out(tmp_path: Path) -> None:
     assert any("on the device: link ready" in text for text in said)
 
 
+def test_a_core_that_waits_for_something_is_not_at_rest() -> None:
+    """Nobody talks and nothing is connected, but a timer runs: a log cannot begin here."""
+    core = Conversation(configured([("activation.modes", "presence")]), lambda: 0.5)
+    assert at_rest(core)
+    core.handle(e.Presence(False), 1.0)
+    assert not at_rest(core)
+
+
 def test_no_words_leave_the_memory(tmp_path: Path) -> None:
     """Neither transcripts nor tool results stand in a dump, unless log.transcripts is set."""
     flight = Flight(tmp_path)
