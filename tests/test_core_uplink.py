@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scenario import Stage, configured
 
 from device_agent.core.commands import SendFrames, SendSilence
 from device_agent.core.uplink import CATCH_UP, KEPT_FRAMES, TAIL_FRAMES, Uplink
@@ -85,3 +86,19 @@ def test_no_word_is_lost_or_reordered_and_debts_are_repaid(steps: list[tuple[boo
         sent += out
     assert [slot for slot in sent if slot is not None] == given_
     assert sent.count(None) >= live_silence - (owed - uplink.borrowed)
+
+
+def test_what_was_said_until_a_hold_was_clear_goes_out_as_live() -> None:
+    """The words since the hand came down catch up at four times real time: none was kept for a connection."""
+    buttons = '{red = {pin = 5, hold = "talk", press = "mute"}}'
+    stage = Stage(configured([("activation.modes", "push-to-talk"), ("panel.buttons", buttons)]))
+    stage.do("in conversation")
+    stage.until(0.5)
+    stage.do("release")
+    stage.frames("1", "s", False)
+    stage.do("press red")
+    stage.frames("600", "ms", True)
+    sent = [order for at, order in stage.done if isinstance(order, SendFrames) and at > 1.5]
+    assert not any(order.kept for order in sent)
+    assert [order.last - order.first + 1 for order in sent[:4]] == [4, 4, 4, 4]
+    assert sent[0].first == 50
