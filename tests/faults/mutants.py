@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 WORK = ROOT / ".cache" / "mutants"
 EXPLAINED = Path(__file__).with_name("survivors.toml")
-COPIED = ("device_agent", "tests", "config", "docs", "setup.cfg", "pyproject.toml", "README.md")
+COPIED = ("device_agent", "tests", "config", "docs", "script", "setup.cfg", "pyproject.toml", "README.md")
 VERDICTS = {0: "survived", 1: "killed", 3: "killed", 5: "not reached", 33: "not reached", 34: "skipped"}
 NOBODY = "nobody"
 MUTMUT = (str(Path(sys.executable).with_name("mutmut")), "run")
@@ -73,7 +73,10 @@ def main() -> int:
         names = sorted(random.Random(chosen.seed).sample(names, chosen.count))
     mutmut(*names)
     found = codes()
-    verdicts = {name: VERDICTS.get(found[name] if found[name] is not None else -1, "timed out") for name in names}
+    if any(found[name] is None for name in names):
+        print("not all were tried: do the tests pass without any mutant?", file=sys.stderr)
+        return 1
+    verdicts = {name: VERDICTS.get(found[name] or 0, "timed out") for name in names}
     explained = {(e["in"], e["is"], e["mutant"]) for e in tomllib.loads(EXPLAINED.read_text())["explained"]}
     open_ = []
     for name, verdict in verdicts.items():
