@@ -167,6 +167,7 @@ class StreamWorker(Worker):
 
     def _sleep(self, seconds: float | None) -> bool:
         """Whether somebody woke us."""
-        woken = self._wake.wait(seconds)
+        if not self._wake.wait(seconds):
+            return False  # who wakes us from now on wakes us from the next sleep: it must not be cleared here
         self._wake.clear()
-        return woken
+        return True

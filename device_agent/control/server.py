@@ -11,7 +11,6 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,7 @@ log = logging.getLogger(__name__)
 
 CLIENTS = 16
 BACKLOG_BYTES = 65_536  # a client that does not read is let go
+FULL_S = 0.2
 NEWS = 256  # waiting for the thread; then the oldest make room
 LEVEL_EVERY_S = 0.1
 REQUESTS_PER_S = 50
@@ -75,6 +75,7 @@ class Facts:
 
 class Control(Worker):
     """Thread "control". Blocks only in `poll`, ≤ 1 s, which news, orders and the stop end; no call on a socket waits.
+    While there is no descriptor for a client it rests 0.2 s.
 
     A malformed line is answered with its reason and counted against its sender alone; a line longer than 4 kB, a
     foreign user, a client that does not read: the connection is closed.
@@ -152,15 +153,21 @@ class Control(Worker):
             self._tend(poller)
 
     def _accept(self, listener: socket.socket, poller: select.poll) -> None:
-        with suppress(BlockingIOError):
+        try:
             accepted, _ = listener.accept()
-            accepted.setblocking(False)
-            if len(self._clients) >= CLIENTS or not allowed(accepted, self._path):
-                log.warning("control.refused clients=%d", len(self._clients))
-                accepted.close()
-                return
-            self._clients[accepted.fileno()] = Connection(accepted)
-            poller.register(accepted, select.POLLIN)
+        except BlockingIOError:
+            return
+        except OSError as error:  # no descriptor to be had: who asks waits in the queue, and we do not spin
+            log.warning("control.full reason=%r", error.strerror)
+            self.stopping.wait(FULL_S)
+            return
+        accepted.setblocking(False)
+        if len(self._clients) >= CLIENTS or not allowed(accepted, self._path):
+            log.warning("control.refused clients=%d", len(self._clients))
+            accepted.close()
+            return
+        self._clients[accepted.fileno()] = Connection(accepted)
+        poller.register(accepted, select.POLLIN)
 
     def _turn(self, client: Connection, events: int) -> None:
         try:

@@ -57,6 +57,7 @@ class Connection:
         self.stopped = False
         """The process is about to end: nothing is opened any more."""
         self._opened = False  # the WebSocket was open: a failure is not the network's
+        self._told_to_wait = False  # by the server, with Retry-After
         self._error = ""  # what the service said before it closed
         self._text = ""  # what the user says, by way of the device, as soon as there is a conversation
         self._woken_at = float("-inf")
@@ -108,12 +109,16 @@ class Connection:
 
     def spoken_to(self) -> None:
         """Somebody speaks during a wait. A server that drops us is not tried at every word."""
-        if self._state.link is Link.BACKOFF and not self._opened:
+        if self._state.link is Link.BACKOFF and not self._opened and not self._told_to_wait:
             self._wake(SPEECH_WAKES_S)
 
     def network_up(self) -> None:
-        """An address is there: what failed for want of one is tried at once, what a person must mend is not."""
-        if self._state.link is Link.BACKOFF and not self._opened and not self._state.snapshot.fault:
+        """An address is there: what failed for want of one is tried at once.
+
+        Not what a person must mend, nor where a server that was reached told us to wait.
+        """
+        again = not (self._opened or self._told_to_wait or self._state.snapshot.fault)
+        if self._state.link is Link.BACKOFF and again:
             self._wake(PRESS_WAKES_S)
 
     def say(self, text: str) -> None:
@@ -175,6 +180,7 @@ class Connection:
         if event.conn != state.conn or state.link in (Link.DOWN, Link.BACKOFF):
             return
         verdict = classify(event.end, self._error)
+        self._told_to_wait = event.end.retry_after is not None
         setup = event.end.kind is Kind.SETUP
         self._sounds.cause("setup" if setup or event.end.kind is Kind.CONFIG else verdict.group)
         state.cancel("closing")
