@@ -70,7 +70,10 @@ def test_run_refuses_in_one_line(home: Path, text: str, arguments: tuple[str, ..
 
 
 def test_an_unreadable_file_and_an_open_key_name_themselves(home: Path) -> None:
-    """A configuration that is a directory; a key that others can read: file and remedy in one line."""
+    """A configuration that is a directory; a key that others can read: file and remedy in one line.
+
+    Sabotage: sound files are not complained of.
+    """
     done = run(home, "run", "--config", str(home))
     assert (done.returncode, len(done.stderr.splitlines())) == (78, 1)
     assert str(home) in done.stderr
@@ -81,6 +84,9 @@ def test_an_unreadable_file_and_an_open_key_name_themselves(home: Path) -> None:
     done = run(home, "run", "--config", str(home / "c.toml"))
     assert done.returncode == 77
     assert done.stderr == f"device-agent: {key} can be read by others; type: chmod 600 {key}\n"
+    key.chmod(0o600)
+    done = run(home, "config", "check", "--config", str(home / "c.toml"))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_demo_refuses_an_output_that_cannot_be_written(home: Path) -> None:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -21,8 +23,23 @@ def table() -> ModuleType:
 
 
 def test_the_document_is_current() -> None:
-    """`python tests/faults/table.py > docs/faults.md` writes it."""
+    """`python tests/faults/table.py` writes it."""
     assert (ROOT / "docs/faults.md").read_text() == table().text()
+
+
+def test_the_readme_is_current() -> None:
+    """Its ten recoveries are those that were measured last; a README without their markers is refused."""
+    faults = table()
+    assert faults.published(faults.README.read_text()) == faults.top()
+    assert len(faults.TOP) == 10
+    with pytest.raises(ValueError, match="faults"):
+        faults.published("# device_agent")
+
+
+def test_every_row_that_drives_the_program_names_what_turns_it_red() -> None:
+    """A witness that cannot see a fault proves nothing: a test says what it must see."""
+    faults = table()
+    assert [row.number for row in faults.ROWS if row.kind == "process" and not faults.sabotages(row)] == []
 
 
 def test_every_row_has_its_place_and_a_proof_that_exists() -> None:

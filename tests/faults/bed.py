@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ from device_agent.control.client import NAME, Client
 from device_agent.errors import ServiceError
 
 PATIENCE_S = 30.0
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""The state is written through to the medium: how long a disk takes that others use, too, is not to be measured."""
 SABOTEUR = Path(__file__).with_name("saboteur.py")
 TALK = ("activation.modes=always-on", "audio.echo=off", "sounds.earcons=false", "sounds.speech=false")
 
@@ -40,6 +42,12 @@ class Run:
         """A number of /proc/PID/status."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
+
+    def catches(self, number: int) -> bool:
+        """Whether it has a handler for that signal."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        mask = next(line for line in lines if line.startswith("SigCgt:")).split()[1]
+        return bool(int(mask, 16) >> (number - 1) & 1)
 
     @property
     def rss_mb(self) -> float:
@@ -144,8 +152,8 @@ class Server:
             pass
         return peer
 
-    def attempts(self, seconds: float, answer: str) -> list[float]:
-        """Answer everybody with that status for so long; when each came, from the first one on."""
+    def attempts(self, seconds: float, answer: Callable[[Peer], None]) -> list[float]:
+        """Give everybody that answer for so long; when each came, from the first one on."""
         times: list[float] = []
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
@@ -155,8 +163,7 @@ class Server:
             except TimeoutError:
                 break
             times.append(time.monotonic())
-            peer.read_request()
-            peer.answer(answer)
+            answer(peer)
             peer.sock.close()
             if len(times) == 1:
                 end = times[0] + seconds
@@ -189,7 +196,7 @@ def started(
     host: str = "",
 ) -> Iterator[Run]:
     """`device-agent run` against `server`, with configuration and state of its own; `sabotage`: see saboteur.py."""
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
         home = Path(directory)
         config = home / "config.toml"
         config.write_text("")

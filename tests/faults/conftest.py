@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from steady import pytest_runtest_protocol  # noqa: F401 (the hook that knows of stalls)
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "audio"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from device_agent.bench.virtual_audio import VirtualCards

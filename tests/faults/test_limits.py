@@ -138,8 +138,11 @@ def test_row_49_no_descriptor_to_be_had(cards: VirtualCards) -> None:
         with run.limited(resource.RLIMIT_NOFILE, LOWEST_FREE):
             server.listener.settimeout(3.0)
             peer.reset()
+            late = run.control()  # which waits in the queue
             with pytest.raises(TimeoutError):
                 server.accept()
+        with late:
+            assert late.ask("status")["link"] == "backoff"
         client.ask("talk")
         server.talk()
 
