@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import time
+import threading
 from typing import Any
 
 from device_agent.core.retry import Retry
@@ -71,7 +71,7 @@ def sluggish() -> None:
     honest = session.Session._turn
 
     def turn(self: session.Session, post: Any) -> None:
-        time.sleep(0.1)
+        threading.Event().wait(0.1)
         honest(self, post)
 
     session.Session._turn = turn  # type: ignore[method-assign]

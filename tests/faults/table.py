@@ -43,6 +43,7 @@ WAITS = f"{HERE_ROWS}::test_a_row_that_waits"
 CAN_BE_RED = f"{WAITS}_can_be_red"
 BLIND = (f"{HERE_ROWS}::test_the_witness_of_frames_is_no_blind_one",)
 SOUND_FILES = ("test_bad_input.py::test_an_unreadable_file_and_an_open_key_name_themselves",)
+CALLS = "faults/test_hostile_agent.py::test_rows_60_61_and_63_calls_of_every_kind"
 LIMITS = "faults/test_limits.py"
 ROWS = (
     Row(1, "Server resets the connection", "RST from a raw server", "next attempt ≤ 1.3 s", "process",
@@ -194,15 +195,17 @@ ROWS = (
         (f"{LIMITS}::test_row_58_three_times_the_load",)),
     Row(59, "Tool never returns", "tool that sleeps", "answered after 5 s", "process",
         ("audio/test_device_tools.py::test_tools_answer_fail_and_hang",)),
-    Row(60, "Tool raises, returns 10 MB", "tools", "one result, cut", "part",
-        ("test_tools_runner.py::test_what_goes_wrong_is_an_error_result",
+    Row(60, "Tool raises, returns 10 MB", "tools", "one result, cut", "process",
+        (CALLS, "test_tools_runner.py::test_what_goes_wrong_is_an_error_result",
          "test_tools_runner.py::test_a_result_of_10_mb_is_cut")),
-    Row(61, "Unknown tool, hostile parameters", "calls", "0 executions", "part",
-        ("test_tools_registry.py::test_bad_arguments_are_refused_by_name",
+    Row(61, "Unknown tool, hostile parameters", "calls", "0 executions", "process",
+        (CALLS, "test_tools_registry.py::test_bad_arguments_are_refused_by_name",
          "test_device.py::test_a_tool_call_without_tools_is_answered")),
-    Row(62, "A thousand calls a second", "calls", "10 a minute run", "part",
-        ("test_tools_runner.py::test_a_thousand_calls_a_second_run_ten",)),
-    Row(63, "A call comes twice", "calls", "once", "part", ("test_tools_runner.py::test_a_repeated_id_runs_once",)),
+    Row(62, "A thousand calls a second", "calls", "10 a minute run", "process",
+        ("faults/test_hostile_agent.py::test_row_62_a_thousand_calls_at_once",
+         "test_tools_runner.py::test_a_thousand_calls_a_second_run_ten",)),
+    Row(63, "A call comes twice", "calls", "once", "process",
+        (CALLS, "test_tools_runner.py::test_a_repeated_id_runs_once",)),
     Row(64, "Configuration missing or wrong", "files", "one line, exit 78", "process",
         ("test_bad_input.py::test_run_refuses_in_one_line",
          "test_config_errors.py::test_a_mistake_in_a_file_is_one_line"), red=SOUND_FILES),
@@ -212,10 +215,12 @@ ROWS = (
         "a stranger, 1 MB lines, nonsense, 100 clients, a deaf and a slow one", "all refused, audio whole", "process",
         ("faults/test_control_socket.py::test_row_66_the_control_socket_under_attack",),
         red=("faults/test_control_socket.py::test_row_66_hears_a_hole",)),
-    Row(67, "Secrets in logs", "canaries", "0", "part",
-        ("test_signed_url.py::test_no_secret_appears_in_any_event_or_failure",
+    Row(67, "Secrets in logs", "canaries at level debug", "0 in log, stacks, dump, status, state", "process",
+        ("faults/test_hostile_agent.py::test_row_67_no_secret_leaves_the_program",
+         "test_signed_url.py::test_no_secret_appears_in_any_event_or_failure",
          "test_link_record.py::test_a_conversation_leaves_lines_and_no_contents",
-         "test_flight.py::test_no_words_leave_the_memory")),
+         "test_flight.py::test_no_words_leave_the_memory"),
+        red=("faults/test_hostile_agent.py::test_row_67_finds_what_is_allowed",)),
     # No run of an hour has been green yet.
     Row(68, "Soak with random faults", "`script/soak`", "all recovered, nothing grows", "open"),
 )  # fmt: skip
