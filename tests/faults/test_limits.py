@@ -249,7 +249,7 @@ def test_row_50_no_thread_to_be_had(cards: VirtualCards, figure: Keep, tmp_path:
 
 
 @root
-def test_row_55_a_library_that_never_returns(cards: VirtualCards, figure: Keep) -> None:
+def test_row_33_a_library_that_never_returns(cards: VirtualCards, figure: Keep) -> None:
     """Without its own thread the sound server's library blocks for ever when the loudspeaker opens, with a lock held.
 
     Nobody can help within the process: it ends by itself within 14 s, for systemd to start it again. Sabotage: with
@@ -268,7 +268,7 @@ def test_row_55_a_library_that_never_returns(cards: VirtualCards, figure: Keep) 
             began = time.monotonic()
             code = run.process.wait(20)
             took = time.monotonic() - began
-    figure(55, f"hung in the sound library: ended for a restart after {took:.1f} s")
+    figure(33, f"hung in the sound library: ended for a restart after {took:.1f} s")
     assert code == 70
     assert took < 14 + 1
 
