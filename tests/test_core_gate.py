@@ -66,11 +66,11 @@ def test_reset_forgets() -> None:
     assert [heard(gate, True) for _ in range(5)] == [None] * 4 + [True]
 
 
-def test_while_the_agent_is_audible_six_of_eight_are_asked_for() -> None:
+def test_while_the_agent_is_audible_seven_of_ten_are_asked_for() -> None:
     """What is left of its echo flickers; a person who speaks does not."""
     gate = Gate(schema.Gate())
-    assert [heard(gate, n % 8 < 5, strict=True) for n in range(40)] == [None] * 40
-    assert [heard(gate, True, strict=True) for _ in range(6)].count(True) == 1
+    assert [heard(gate, n % 10 < 6, strict=True) for n in range(40)] == [None] * 40
+    assert [heard(gate, True, strict=True) for _ in range(7)].count(True) == 1
 
 
 def test_a_constant_noise_closes_the_gate_and_a_voice_above_it_opens_it() -> None:

@@ -73,3 +73,11 @@ def test_an_engine_that_is_not_installed_names_its_command() -> None:
     """Before anything starts."""
     with pytest.raises(ConfigError, match=r"pip install 'device-agent\[silero\]'"):
         check(lambda _name: None)
+
+
+def test_it_is_not_asked_about_what_is_left_of_the_agent() -> None:
+    """Of a voice in its own residual echo it knows nothing: a person who interrupts would not be heard."""
+    detector = SpeechDetector(3, SecondOpinion(lambda _chunk: 0.0))
+    alone, among = (sum(detector.speech(clicks()[at : at + FRAME], residual) for at in range(0, 64_000, FRAME))
+                    for residual in (False, True))  # fmt: skip
+    assert (alone, among > 10) == (0, True)

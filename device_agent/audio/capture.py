@@ -131,7 +131,8 @@ class Recording:
             if self._echo is not None and not self.raw:
                 frame = self._echo.clean(frame)
             generation = self._generation if begin >= self._trusted_from else VOID
-            speech, level = self._detector.speech(frame), level_dbfs(frame)
+            residual = self._detector.doubts and self._echo is not None and self._echo.sounding
+            speech, level = self._detector.speech(frame, residual), level_dbfs(frame)
             self._floor = min(level, self._floor + FLOOR_DB_PER_FRAME)
             self._alert = ALERT_FRAMES if speech or level > self._floor + ALERT_DB else self._alert - 1
             seq = self._ring.write(frame, generation)

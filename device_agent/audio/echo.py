@@ -17,6 +17,7 @@ from device_agent.runtime import speexdsp
 
 log = logging.getLogger(__name__)
 
+SILENT_DB = -60.0
 HEADSETS = ("headset", "headphone", "earphone", "airpods")
 _RAW = re.compile(r"\(hw:(\d+),\d+\)")
 
@@ -73,6 +74,11 @@ class EchoControl:
         if self._watch.frame(self._reference.level_db(), level_dbfs(frame), level_dbfs(cleaned)):
             self._tell(canceller.name if self._watch.works else "half-duplex")
         return cleaned
+
+    @property
+    def sounding(self) -> bool:
+        """Whether the loudspeaker's sound was taken out of the last frame."""
+        return self._canceller is not None and self._reference.level_db() > SILENT_DB
 
     def _choose(self, microphone: str, loudspeaker: str) -> None:
         chosen = means(self._setting, microphone, loudspeaker, webrtc_available(), speexdsp.available())

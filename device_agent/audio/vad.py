@@ -36,9 +36,15 @@ class SpeechDetector:
         """How strict it is, from the next frame on."""
         self._set_mode(self._vad, mode)
 
-    def speech(self, pcm: bytes) -> bool:
+    @property
+    def doubts(self) -> bool:
+        """Whether there is a second opinion."""
+        return self._second is not None
+
+    def speech(self, pcm: bytes, residual: bool = False) -> bool:
+        """`residual`: what is left of the agent's own voice may be in it, in which the second opinion knows nobody."""
         first = bool(self._process(self._vad, 16_000, pcm, len(pcm) // 2))
-        return first if self._second is None else self._second.speech(pcm, first)
+        return first if self._second is None or residual else self._second.speech(pcm, first)
 
 
 def level_dbfs(pcm: bytes) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 from device_agent.config import schema
 
 FRAME_MS = 20
-STRICT = (6, 8)
+STRICT = (7, 10)
 MARGIN_DB = 3.0  # speech is louder than a fan, a hum or an air conditioner, which the detector takes for speech too
 FLOOR_DB = (-65.0, -30.0)  # no room is more silent; nor, at its first frame, so loud that a voice would drown
 RISE_DB = 0.05  # a frame: 2.5 dB/s; the pauses between words bring it down again
@@ -32,7 +32,7 @@ class Gate:
     def frame(self, speech: bool, level: float, strict: bool = False) -> bool | None:
         """Take one 20 ms frame of `level` dBFS. True: it opened now; False: it closed now; None: no change.
 
-        `strict` asks for 6 of the last 8 frames: residual echo flickers, a person who interrupts does not.
+        `strict` asks for 7 of the last 10 frames: residual echo flickers, a person who interrupts does not.
         """
         self._follow(level)
         speech = speech and level > self._floor + MARGIN_DB

@@ -161,8 +161,10 @@ ROOMS = (
     Room("ideal", 1),
     Room("saturated", 2, saturated=True),
     Room("20 ppm", 3, ppm=20),
-    Room("hard: +10 dB, saturated, 20 ppm", 4, saturated=True, ppm=20, echo_db=10, tuned=False),
-    Room("hall: 300 ms, 100 ppm", 5, reverb_ms=300, ppm=100, tuned=False),
+    Room("hard: +10 dB, saturated, 20 ppm", 4, saturated=True, ppm=20, echo_db=10),
+    Room("hall: 300 ms, 100 ppm", 5, reverb_ms=300, ppm=100),
+    Room("kiosk: +10 dB, saturated, 50 ppm, 200 ms", 6, saturated=True, ppm=50, reverb_ms=200, echo_db=10, tuned=False),
+    Room("lobby: 250 ms, 80 ppm", 7, reverb_ms=250, ppm=80, tuned=False),
 )
 
 
