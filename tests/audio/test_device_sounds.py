@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from analysis import RATE, Samples, dbfs, find, likeness, onset
-from notify_socket import Systemd
 from rig import SILENT_AGENT, WIRE_RATE, call, read, resampled, until
 from steady import Metronome
 from test_device_button import Button, button
 
 from device_agent.audio.clips import SOUNDS
 from device_agent.bench.demo import Simulator
+from device_agent.bench.systemd import Systemd
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
 from device_agent.protocol import ulaw
 
