@@ -60,7 +60,7 @@ def struck(cards: VirtualCards, tools: Path, worker: str, hang: bool) -> float:
     with started(cards.environ, server, f"tools.files={tools}") as run, run.control() as client:
         peer = server.talk()
         run.has_cards(client)
-        listen_for(peer, loud=True)
+        listen_for(peer)
         event = {"tool_name": "strike", "tool_call_id": "c", "parameters": {"worker": worker, "hang": hang}}
         peer.say({"type": "client_tool_call", "client_tool_call": event})
         began = time.monotonic()
@@ -68,19 +68,21 @@ def struck(cards: VirtualCards, tools: Path, worker: str, hang: bool) -> float:
         return time.monotonic() - began
 
 
-def listen_for(peer: Peer, loud: bool) -> None:
-    """Read until so much of the microphone's sound, or of silence, came at once."""
+def listen_for(peer: Peer, pieces: int = 5) -> None:
+    """Read until so many pieces of the microphone's sound came in a row."""
     count = 0
-    while count < 5:
+    while count < pieces:
         said = peer.read()
         if "user_audio_chunk" in said:
             samples = struct.iter_unpack("<h", base64.b64decode(said["user_audio_chunk"]))
-            count = count + 1 if loud == any(abs(value) > LOUD for (value,) in samples) else 0
+            count = count + 1 if any(abs(value) > LOUD for (value,) in samples) else 0
 
 
-def heard_again(_run: Run, _server: Server, peer: Peer) -> None:
-    listen_for(peer, loud=False)
-    listen_for(peer, loud=True)
+def heard_again(run: Run, _server: Server, peer: Peer) -> None:
+    """Half a second of sound in a row after the blow, which the flight recorder notes: more than was under way then."""
+    while not list(run.home.glob("flight-*")):
+        peer.read()
+    listen_for(peer, pieces=25)
 
 
 def connected_again(_run: Run, server: Server, _peer: Peer) -> None:
