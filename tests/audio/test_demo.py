@@ -20,9 +20,12 @@ from device_agent.bench.visitor import speech
 
 
 def start(*arguments: str) -> tuple[subprocess.Popen[str], list[str]]:
-    """The demo as a job of its own, as a shell starts it, and the lines that it says."""
+    """The demo as a job of its own, as a shell starts it, and the lines that it says.
+
+    With Ctrl-C at its default: who runs the tests in the background of a script has it ignored, and hands that down.
+    """
     process = subprocess.Popen(
-        (sys.executable, "-m", "device_agent", "demo", *arguments),
+        ("env", "--default-signal=INT", sys.executable, "-m", "device_agent", "demo", *arguments),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     lines: list[str] = []
@@ -49,7 +52,7 @@ def test_ctrl_c_leaves_nothing_behind(cards: VirtualCards, tmp_path: Path) -> No
     assert mine in subprocess.run(sinks, capture_output=True, text=True).stdout
     assert len(job(process.pid)) > 3
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(10) == 130
+    assert process.wait(10) == 130, lines[-20:]
     assert mine not in subprocess.run(sinks, capture_output=True, text=True).stdout
     assert job(process.pid) == []
     assert not any("Traceback" in line for line in lines), lines[-20:]
