@@ -121,9 +121,9 @@ ROWS = (
              medians("closed", "listening", unit="s/min", digits=2)),
     )),
     Row("press", hand.press, 1, (
-        Line("press → LED / → earcon audible / → connection made, from idle", "≤ 30 / 100 / 20 ms",
+        Line("press → LED / → earcon audible (± 30 ms) / → connection made, from idle", "≤ 30 / 100 / 20 ms",
              medians("light", "earcon", "attempt", unit="ms")),
-        Line("… where no server answers: → LED / → earcon audible", "≤ 30 / 100 ms",
+        Line("… where no server answers: → LED / → earcon audible (± 30 ms)", "≤ 30 / 100 ms",
              medians("light offline", "earcon offline", unit="ms")),
     )),
     Row("exit", wire.leave, 3, (Line("SIGTERM → exit, talking", "≤ 300 ms", medians("exit", unit="ms")),)),
