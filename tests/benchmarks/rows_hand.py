@@ -99,6 +99,8 @@ def press(bed: Bed, client: Client) -> Measured:
 
 
 def _press(button: Hand, speaker: Recorder, found: Measured, where: str) -> float:
+    # What still sounds from the press before is no answer to this one.
+    until(lambda: first_audible(speaker.samples(since=monotonic() - 0.4)) is None, 10.0, "silence before a press")
     pressed = button.move("press")
     found[f"light{where}"].append(1000 * (button.lit(pressed) - pressed))
     deadline = monotonic() + 3.0
