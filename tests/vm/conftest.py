@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from guest import Guest
+from steady import pytest_runtest_protocol  # noqa: F401 (an emulated machine is twenty times as easily late)
 
 
 @pytest.fixture(scope="session")
