@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from device_agent.config.schema import Lights
 from device_agent.config.schema import Panel as Settings
 from device_agent.core.commands import Indicator
 from device_agent.panel.encode import RESET, apa102, ws2812
-from device_agent.panel.lights import Pixels, open_light, open_spi
+from device_agent.panel.lights import Blinker, Pixels, open_light, open_spi
 from device_agent.panel.looks import LOOKS, PATTERNS, RED, Envelope, Look, frame, loudness, moves
 from device_agent.panel.pins import mock_factory, open_pins
 from device_agent.panel.sheet import sheet
@@ -191,3 +192,18 @@ def test_what_stands_still_needs_no_ticks() -> None:
 def test_the_sheet_in_the_docs_is_current() -> None:
     """`python -m device_agent.panel.sheet > docs/lights.svg` brings it up to date."""
     assert (DOCS / "lights.svg").read_text("utf-8") == sheet()
+
+
+def test_a_touch_is_answered_once_and_stays() -> None:
+    """However often it is shown while it lasts, and at whatever millisecond first; the next touch is answered anew."""
+    led = SimpleNamespace(value=False)
+    light = Blinker(led)
+
+    def show(indicator: Indicator, t: int) -> bool:
+        light.show(indicator, t, 0.0, False, 0.0)
+        return bool(led.value)
+
+    dark = show(Indicator.IDLE, 500)
+    assert [show(Indicator.TOUCH, t) for t in (0, 0, 40)] == [not dark] * 3
+    dark = show(Indicator.IDLE, 500)
+    assert [show(Indicator.TOUCH, t) for t in (3, 90)] == [not dark] * 2

@@ -108,9 +108,10 @@ class StreamWorker(Worker):
         try:
             session = self.session(card)
             announced = False
+            self.beat("open", due=True)  # before the shorter limit: what was done inside may have taken longer
+            self.limit_s = Worker.limit_s
             while self._wanted and not self._devices.renewing and not self.stopping.is_set():
                 self.beat("open", due=True)
-                self.limit_s = Worker.limit_s
                 wait = session.turn()
                 if session.running and not announced:
                     announced = True

@@ -30,13 +30,16 @@ class Blinker:
 
     def __init__(self, led: Any) -> None:
         self._led = led
+        self._touched = False
 
     def show(self, indicator: Indicator, t: int, level: float, muted: bool, now: float) -> int | None:
         """Show it; the milliseconds until that must be done again, None: until something happens."""
         if indicator is Indicator.TOUCH:
-            if t == 0:
+            if not self._touched:  # not by `t`: an order that follows at once shows it again within a millisecond
+                self._touched = True
                 self._led.value = not self._led.value
             return None
+        self._touched = False
         self._led.value = lit(indicator, t)
         change = next_change(indicator, t)
         return None if change is None else change - t
