@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from itertools import chain, repeat
 
 import pytest
 
@@ -253,7 +254,7 @@ def test_a_survivor_of_the_stop_is_named() -> None:
 def test_an_unhealthy_device_does_not_feed_the_watchdog() -> None:
     """While `healthy` is False no ping goes to systemd."""
     bench = Bench()
-    looks = iter([False, False, True])
+    looks = chain((False, False), repeat(True))  # a machine that stands still may look once more before the stop
     seen: list[bool] = []
     bench.supervisor.add("capture", lambda: bench.worker(Patient, "capture"))
 
@@ -263,8 +264,8 @@ def test_an_unhealthy_device_does_not_feed_the_watchdog() -> None:
 
     bench.supervisor.healthy = healthy
     assert bench.supervisor.run() == 0
-    assert seen == [False, False, True]
-    assert bench.diary.said.count("watchdog") == 1
+    assert seen[:3] == [False, False, True]
+    assert bench.diary.said.count("watchdog") == seen.count(True)
 
 
 def test_status_is_said_once_per_change() -> None:
