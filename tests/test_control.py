@@ -48,7 +48,8 @@ class Desk:
             "state": seen.indicator.value, "link": seen.link.value, "turn": seen.turn.value, "muted": seen.muted,
             "volume": seen.volume, "fault": seen.fault, "microphone": "", "loudspeaker": seen.loudspeaker,
             "microphone_card": "USB, 48000 Hz, 1 channel", "loudspeaker_card": "", "echo": "aec, 40 dB",
-            "language": "", "buttons": "", "configuration": "", "version": "1", "uptime_s": 3700,
+            "language": "", "buttons": "", "panel": "", "configuration": "", "version": "1", "uptime_s": 3700,
+            "device_id": "1d",
         }  # fmt: skip
 
     def happens(self, event: e.Event, now: float = 1.0, **changes: Any) -> None:

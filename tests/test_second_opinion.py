@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 from array import array
@@ -22,6 +23,16 @@ def clicks() -> bytes:
     chance = random.Random(1)
     loud = array("h", (chance.randrange(-12_000, 12_000) for _ in range(400))).tobytes()
     return (loud + bytes(3200 - len(loud))) * 50
+
+
+def music() -> bytes:
+    """2 s of a soft chord that swells six times a second: speech for the lenient, hardly for the strict."""
+
+    def at(n: int) -> int:
+        chord = sum(math.sin(2 * math.pi * 300 * k * n / 16_000) / k for k in (1, 2, 3, 4, 5))
+        return int(600 * (0.5 + 0.5 * math.sin(2 * math.pi * 6 * n / 16_000)) * chord)
+
+    return array("h", map(at, range(32_000))).tobytes()
 
 
 def opinions(detector: SpeechDetector, pcm: bytes) -> list[bool]:
@@ -81,3 +92,20 @@ def test_it_is_not_asked_about_what_is_left_of_the_agent() -> None:
     alone, among = (sum(detector.speech(clicks()[at : at + FRAME], residual) for at in range(0, 64_000, FRAME))
                     for residual in (False, True))  # fmt: skip
     assert (alone, among > 10) == (0, True)
+
+
+def test_the_first_opinion_is_at_its_strictest() -> None:
+    """In a conversation too, where it would be lenient; over the agent's residual echo it stands alone, and is."""
+    firsts: list[bool] = []
+
+    class Spy(SecondOpinion):
+        def speech(self, pcm: bytes, first: bool) -> bool:
+            firsts.append(first)
+            return first
+
+    chord = music()
+    lenient, strict = opinions(SpeechDetector(2), chord), opinions(SpeechDetector(3), chord)
+    detector = SpeechDetector(2, Spy(lambda _chunk: 1.0))
+    assert opinions(detector, chord) == firsts == strict != lenient
+    alone = SpeechDetector(2, Spy(lambda _chunk: 1.0))
+    assert [alone.speech(chord[at : at + FRAME], True) for at in range(0, len(chord) - FRAME, FRAME)] == lenient

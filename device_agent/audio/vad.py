@@ -33,7 +33,8 @@ class SpeechDetector:
         self.mode(mode)
 
     def mode(self, mode: int) -> None:
-        """How strict it is, from the next frame on."""
+        """How strict it is, from the next frame on; always at its strictest where a second opinion follows."""
+        self._mode = mode
         self._set_mode(self._vad, mode)
 
     @property
@@ -42,9 +43,17 @@ class SpeechDetector:
         return self._second is not None
 
     def speech(self, pcm: bytes, residual: bool = False) -> bool:
-        """`residual`: what is left of the agent's own voice may be in it, in which the second opinion knows nobody."""
-        first = bool(self._process(self._vad, 16_000, pcm, len(pcm) // 2))
-        return first if self._second is None or residual else self._second.speech(pcm, first)
+        """Whether these 20 ms of s16le at 16 kHz are speech.
+
+        `residual`: what is left of the agent's own voice may be in it, in which the second opinion knows nobody.
+        """
+        if self._second is None:
+            return self._first(pcm)
+        self._set_mode(self._vad, self._mode if residual else IDLE_MODE)
+        return self._first(pcm) if residual else self._second.speech(pcm, self._first(pcm))
+
+    def _first(self, pcm: bytes) -> bool:
+        return bool(self._process(self._vad, 16_000, pcm, len(pcm) // 2))
 
 
 def level_dbfs(pcm: bytes) -> float:

@@ -34,12 +34,12 @@ def run(args: argparse.Namespace) -> int:
             return 0
         status = client.ask("status")
     print(json.dumps(status) if args.json else "\n".join(lines(status)))
-    return int(any(status.get(key) for key in WRONG))
+    return int(any(status[key] for key in WRONG))
 
 
 def short(status: Mapping[str, Any]) -> str:
     """One line."""
-    wrong = "; ".join(status[key] for key in WRONG if status.get(key))
+    wrong = "; ".join(status[key] for key in WRONG if status[key])
     return f"{status['state']}, volume {status['volume']}{', muted' * status['muted']}{': ' + wrong if wrong else ''}"
 
 
@@ -48,15 +48,15 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
     hours, minutes = divmod(status["uptime_s"] // 60, 60)
     yield f"state        {status['state']} (link {status['link']}, turn {status['turn']})"
     yield f"running      {hours} h {minutes} min, version {status['version']}"
-    if status.get("device_id"):
+    if status["device_id"]:
         yield f"device       {status['device_id']}"
     for key in ("microphone", "loudspeaker"):
         if status[f"{key}_card"]:
             yield f"{key:12} {status[f'{key}_card']}"
     yield f"volume       {status['volume']}{', muted' * status['muted']}"
     for key in ("echo", "language"):
-        if status.get(key):
+        if status[key]:
             yield f"{key:12} {status[key]}"
     for key, name in WRONG.items():
-        if status.get(key):
+        if status[key]:
             yield f"WRONG        {name}: {status[key]}"

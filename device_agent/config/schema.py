@@ -135,8 +135,9 @@ class Gate:
     hangover_ms: int = _opt(800, "How long the gate stays open after the last speech.", range=(100, 5000))
     second_opinion: str = _opt(
         "none",
-        "silero: music, clicks and a television are no speech. Needs the extra [silero], 10 MB and, while something "
-        "sounds like speech, a fiftieth of a PC's core or a quarter of a Zero 2 W's; the pre-roll is 200 ms longer.",
+        "silero: music and clatter are no speech (a television's voices are). Needs the extra [silero], 10 MB and, "
+        "while something sounds like speech, 2 to 5 % of a PC's core, on a Zero 2 W a quarter of one; the pre-roll is "
+        "200 ms longer.",
         choices=("none", "silero"),
     )
 

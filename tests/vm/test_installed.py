@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from board import DROPIN, LED, PINS, SOUND_AND_PINS, press
 from door import Door
 from guest import Guest
 from packaged import packaged
@@ -28,40 +29,11 @@ UNIT = "device-agent"
 PROGRAM = "/usr/bin/device-agent"
 BAD = "/etc/device-agent/conf.d/99-bad.toml"
 HOST = "agent.test"
-BUTTON, LED = 17, 18
 CONFIG = f"""
 [server]
 url = "wss://{HOST}:%d"
 ca_file = "/etc/device-agent/ca.pem"
-[activation]
-modes = ["toggle"]
-[audio]
-input = "id:Loopback,1"
-output = "USB"
-echo = "off"
-[panel]
-backend = "gpio"
-button_pin = {BUTTON}
-led_pin = {LED}
-"""
-# Pins and a card that can record are there before the service starts, as on a real board.
-PINS = f"""[Unit]
-Before=device-agent.service
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/bin/bash -ec 'modprobe snd-aloop; modprobe gpio-sim; cd /sys/kernel/config/gpio-sim; mkdir -p chip/bank; \\
-  echo 28 >chip/bank/num_lines; echo 1 >chip/live; name=$(cat chip/bank/chip_name); \\
-  ln -sfn /sys/devices/platform/$(cat chip/dev_name)/$name /run/pins; echo pull-up >/run/pins/sim_gpio{BUTTON}/pull; \\
-  udevadm settle; chgrp gpio /dev/$name; chmod 660 /dev/$name'
-[Install]
-WantedBy=multi-user.target
-"""
-# The virtual machine is no Raspberry Pi: gpiozero is told a board's revision, as the bed's other tests do.
-DROPIN = """[Service]
-BindReadOnlyPaths=/etc/cpuinfo.pi:/proc/cpuinfo
-TimeoutStartSec=120
-"""
+{SOUND_AND_PINS}"""
 # As any other program would; to start the program itself takes seconds here.
 ASK = """import socket, sys
 with socket.socket(socket.AF_UNIX) as device:
@@ -90,19 +62,14 @@ class Service:
         found: dict[str, Any] = json.loads(self.guest.run(f"python3 -I -S /run/ask.py '{line}'", timeout=READY_S))
         return found
 
-    def press(self) -> None:
-        pull = f"/run/pins/sim_gpio{BUTTON}/pull"
-        self.guest.run(f"echo pull-down >{pull}; sleep 0.3; echo pull-up >{pull}")
-
     def lit(self) -> None:
         """The LED's line is high: steadily, or in its rhythm."""
         self.guest.wait_for(f"grep 1 /run/pins/sim_gpio{LED}/value", timeout=READY_S)
 
     def talk(self) -> None:
         """A press of the button opens a conversation: the agent hears the microphone, the light shows it."""
-        self.guest.wait_for(f"gpioinfo | grep -E 'line +{BUTTON}:.*[^n]used'", timeout=READY_S)
         began = time.monotonic()
-        self.press()
+        press(self.guest)
         self.hears(began)
         self.lit()
 
@@ -113,7 +80,7 @@ class Service:
 
     def hang_up(self) -> None:
         began = time.monotonic()
-        self.press()
+        press(self.guest)
         self.agent.wait("closed", since=began, timeout=READY_S)
         self.says("^(idle|no-)")
 
@@ -241,7 +208,7 @@ def test_a_clock_years_in_the_past_is_waited_for(service: Service) -> None:
     """No certificate is valid yet: that is said, and once the clock is set it connects by itself."""
     service.guest.set_clock("2020-01-01 12:00:00")
     try:
-        service.press()
+        press(service.guest)
         said = "python3 -I -S /run/ask.py '{\"do\": \"status\"}' | grep 'the clock is wrong'"
         service.guest.wait_for(said, timeout=READY_S)
     finally:

@@ -6,47 +6,20 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from board import DROPIN, LED, PINS, SOUND_AND_PINS, press
 from guest import ROOT, Guest
 from wire import pause
 
 UNIT = "device-agent"
-BUTTON, LED = 17, 18
 CONFIG = f"""
 [agent]
 id = "agent_1"
 [server]
 url = "ws://127.0.0.1:8765"
-[activation]
-modes = ["toggle"]
-[audio]
-input = "id:Loopback,1"
-output = "USB"
-echo = "off"
-[panel]
-backend = "gpio"
-button_pin = {BUTTON}
-led_pin = {LED}
-"""
-# Pins and a card that can record are there before the service starts, as on a real board.
-PINS = f"""[Unit]
-Before=device-agent.service
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/bin/bash -ec 'modprobe snd-aloop; modprobe gpio-sim; cd /sys/kernel/config/gpio-sim; mkdir -p chip/bank; \\
-  echo 28 >chip/bank/num_lines; echo 1 >chip/live; name=$(cat chip/bank/chip_name); \\
-  ln -sfn /sys/devices/platform/$(cat chip/dev_name)/$name /run/pins; echo pull-up >/run/pins/sim_gpio{BUTTON}/pull; \\
-  udevadm settle; chgrp gpio /dev/$name; chmod 660 /dev/$name'
-[Install]
-WantedBy=multi-user.target
-"""
-# The virtual machine is no Raspberry Pi: gpiozero is told a board's revision, as the bed's other tests do.
-DROPIN = """[Service]
-ExecStart=
+{SOUND_AND_PINS}"""
+SOURCE = """ExecStart=
 ExecStart=/opt/venv/bin/device-agent run
 Environment=PYTHONDONTWRITEBYTECODE=1
-BindReadOnlyPaths=/etc/cpuinfo.pi:/proc/cpuinfo
-TimeoutStartSec=120
 """
 READY_S = 60  # the machine is emulated, about 20 times slower than this one
 
@@ -55,7 +28,7 @@ READY_S = 60  # the machine is emulated, about 20 times slower than this one
 def service(guest: Guest) -> Iterator[Guest]:
     guest.put(ROOT / "systemd" / "device-agent.service", "/etc/systemd/system/device-agent.service")
     guest.put(ROOT / "systemd" / "sysusers.d" / "device-agent.conf", "/etc/sysusers.d/device-agent.conf")
-    guest.put_text(DROPIN, "/etc/systemd/system/device-agent.service.d/bench.conf")
+    guest.put_text(DROPIN + SOURCE, "/etc/systemd/system/device-agent.service.d/bench.conf")
     guest.put_text(PINS, "/etc/systemd/system/bench-pins.service")
     guest.put_text(CONFIG, "/etc/device-agent/config.toml")
     guest.run("(cat /proc/cpuinfo; echo; echo Revision : c03112) >/etc/cpuinfo.pi; systemd-sysusers")
@@ -79,22 +52,12 @@ def status(guest: Guest) -> dict[str, object]:
     return found
 
 
-def press(guest: Guest) -> None:
-    pull = f"/run/pins/sim_gpio{BUTTON}/pull"
-    guest.run(f"echo pull-down >{pull}; sleep 0.3; echo pull-up >{pull}")
-
-
 def talk(guest: Guest) -> None:
     """A press of the button opens a conversation: the simulator sees its first message, the LED line burns."""
     seen = "grep -c connected /run/events || true"
     before = int(guest.run(seen))
-    connected = f"timeout {READY_S / 2} bash -c 'until [ $({seen}) -gt {before} ]; do sleep 0.1; done'"
-    # As a person would: a slow machine may not have its pins yet when it calls itself ready.
-    for _ in range(3):
-        press(guest)
-        if guest.attempt(connected, READY_S).code == 0:
-            break
-    guest.run(f"[ $({seen}) -gt {before} ]")
+    press(guest)
+    guest.wait_for(f"[ $({seen}) -gt {before} ]", timeout=READY_S)
     guest.wait_for(f"grep 1 /run/pins/sim_gpio{LED}/value", timeout=READY_S)
 
 
