@@ -35,6 +35,8 @@ class FakeMicrophone:
         self.read_frames = 0
         self.gone = self.stuck = False
         self.silent = False
+        self.lump = 1  # samples become available in multiples of it
+        self.looks = 0
         self.before_read: Callable[[], None] = lambda: None
 
     def clock(self) -> float:
@@ -45,10 +47,16 @@ class FakeMicrophone:
         self.heard += 0.0 if self.stuck else seconds * self.rate
 
     def get_read_available(self) -> int:
-        return -9999 if self.gone else int(self.heard) - self.read_frames
+        self.looks += 1
+        return -9999 if self.gone else self.available
+
+    @property
+    def available(self) -> int:
+        heard = int(self.heard)
+        return heard - heard % self.lump - self.read_frames
 
     def read(self, num_frames: int, exception_on_overflow: bool) -> bytes:
-        assert not exception_on_overflow and num_frames <= self.get_read_available()
+        assert not exception_on_overflow and num_frames <= self.available
         self.before_read()
         first = self.read_frames
         self.read_frames += num_frames
@@ -158,19 +166,31 @@ def test_a_frame_carries_the_time_of_its_last_sample() -> None:
     assert abs(times[0] - 50.02) < 0.001
 
 
-def test_while_nothing_is_heard_two_frames_are_read_at_once() -> None:
-    """Half the wake-ups in a quiet room; the first sound brings the frames one by one again, for 2 s after the last."""
+def test_while_nothing_is_heard_three_frames_are_read_at_once() -> None:
+    """A third of the wake-ups in a quiet room; the first sound brings the frames one by one again, until 2 s after."""
     bench = Bench()
     bench.mic.silent = True
     bench.run(4.0)
     assert {frame.next_s for frame in bench.frames[:90]} == {0.02}
-    assert {frame.next_s for frame in bench.frames[110:]} == {0.04}
+    assert {frame.next_s for frame in bench.frames[110:]} == {0.06}
     bench.mic.silent = False
     bench.run(0.1)
     assert bench.frames[-1].next_s == 0.02
     bench.mic.silent = True
     bench.run(4.0)
-    assert bench.frames[-1].next_s == 0.04
+    assert bench.frames[-1].next_s == 0.06
+
+
+@pytest.mark.parametrize("lump_s", (0.001, 0.01, 0.03, 0.05))
+def test_a_quiet_room_is_looked_at_seldom_whatever_the_lumps_that_samples_come_in(lump_s: float) -> None:
+    """A look every 60 ms takes all whole frames that there are; none is missing."""
+    bench = Bench()
+    bench.mic.lump, bench.mic.silent = int(lump_s * bench.mic.rate), True
+    bench.run(3.0)
+    looks, frames = bench.mic.looks, len(bench.frames)
+    bench.run(3.0)
+    assert bench.mic.looks - looks <= 51
+    assert 147 <= len(bench.frames) - frames <= 153
 
 
 def test_the_first_frames_of_a_conversation_come_one_by_one() -> None:

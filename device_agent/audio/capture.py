@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from device_agent.audio.wake_word import WakeWords
 
 SLACK_S = 0.003  # samples come in lumps: a little patience saves a look in vain
-LUMP_MS = 60  # read at once while nobody is connected; half of what the host's buffer holds
-CALM_MS = 20  # read in addition to the period while nothing is heard: half the wake-ups of four threads
+CALM_S = 0.06  # between two looks; half of what the host's buffer holds, and a third of the wake-ups of four threads
 ALERT_FRAMES = 100  # after the last sound the frames come one by one for 2 s more
 ALERT_DB = 6.0  # above the noise floor …
 FLOOR_DB_PER_FRAME = 0.02  # … which follows a falling level at once, and a rising one by 1 dB/s
@@ -57,8 +56,7 @@ class Recording:
         self._words = words
         self._waking = False
         self._card = card
-        self._lump = card.rate * LUMP_MS // 1000
-        self._calm = card.rate * (period_ms + CALM_MS) // 1000
+        self._period_s = period_ms / 1000
         self._period = card.rate * period_ms // 1000
         self._alert = ALERT_FRAMES  # frames left to be read one by one
         self._floor = 0.0  # dBFS
@@ -75,7 +73,7 @@ class Recording:
         self._last = clock() + START_S - LOST_S
 
     def listen(self, live: bool) -> None:
-        """Read frame by frame, or three at a time. Any thread."""
+        """Read frame by frame, or some at a time. Any thread."""
         self._alert = ALERT_FRAMES  # before `_live`: the first frames of a conversation do not wait for company
         self._live = live
 
@@ -92,38 +90,45 @@ class Recording:
         if self._strict is self._live:
             self._strict = not self._live
             self._detector.mode(IDLE_MODE if self._strict else MODE)
-        period = self._due
         available = self._card.stream.get_read_available()
         if available < 0:
             raise AudioError(f"microphone {self._card.name!r} is gone: plug it in again")
-        if available >= period:
-            pcm = self._card.stream.read(period, exception_on_overflow=False)
+        whole = available - available % self._period
+        if whole:
+            pcm = self._card.stream.read(whole, exception_on_overflow=False)
             self._last = now
             self.running = True
-            available -= period
+            available -= whole
             self._keep(pcm, now - available / self._card.rate)
+            if self._calm:
+                # Samples come in lumps of any size: who waits for so many looks in vain as often as not, and it is the
+                # looks that cost. Whatever will have come by then is taken.
+                return CALM_S
         elif now - self._last > GLANCE_S and self._card.gone():
             raise AudioError(f"microphone {self._card.name!r} was unplugged: plug it in again")
         elif now - self._last > LOST_S:
             raise AudioError(f"microphone {self._card.name!r} delivers nothing: plug it in again")
-        missing = period - available
-        return missing / self._card.rate + SLACK_S if missing > 0 else 0.0
+        return (self._period - available) / self._card.rate + SLACK_S
 
     def end(self) -> None:
         """Nothing: what was heard is in the ring."""
 
     @property
-    def _due(self) -> int:
-        """Samples of the card to read at once."""
-        if not self._live:
-            return self._lump
-        return self._period if self._alert > 0 else self._calm
+    def _calm(self) -> bool:
+        """Nobody is heard, or nobody listens: a few frames may come together."""
+        return not self._live or self._alert <= 0
+
+    @property
+    def _next_s(self) -> float:
+        """When the next frames are due after the last ones."""
+        return CALM_S if self._calm else self._period_s
 
     def _keep(self, pcm: bytes, t: float) -> None:
         """Cut what was read up to time `t` into frames."""
         pcm = self._pending + self._resampler.process(self._card.mono(pcm))
         whole = len(pcm) - len(pcm) % FRAME_BYTES
         self._pending = pcm[whole:]
+        facts: list[Event] = []  # told together: the thread that takes them need wake only once
         for start in range(0, whole, FRAME_BYTES):
             frame = pcm[start : start + FRAME_BYTES]
             end = t - (len(pcm) - start - FRAME_BYTES) / (2 * RATE)
@@ -136,16 +141,17 @@ class Recording:
             self._floor = min(level, self._floor + FLOOR_DB_PER_FRAME)
             self._alert = ALERT_FRAMES if speech or level > self._floor + ALERT_DB else self._alert - 1
             seq = self._ring.write(frame, generation)
-            self._post(Frame(seq, speech, level, end, self._due / self._card.rate))
-            if self._words is not None:
-                self._listen_for(self._words, frame, seq)
+            facts.append(Frame(seq, speech, level, end, self._next_s))
+            if self._words is not None and (word := self._word_in(frame, self._words)):
+                facts.append(WakeWord(word, seq))
+        for fact in facts:
+            self._post(fact)
 
-    def _listen_for(self, words: WakeWords, frame: bytes, seq: int) -> None:
+    def _word_in(self, frame: bytes, words: WakeWords) -> str:
         if self.wake and not self._waking:
             words.reset()  # what it heard last was long ago
         self._waking = self.wake
-        if self._waking and (word := words.hear(frame)):
-            self._post(WakeWord(word, seq))
+        return words.hear(frame) if self._waking else ""
 
 
 class Capture(StreamWorker):
@@ -176,7 +182,7 @@ class Capture(StreamWorker):
         self._recording: Recording | None = None
 
     def use(self, on: bool, live: bool = True, wake: bool = False, raw: bool = False) -> None:
-        """Open or close the stream; by one frame or three; with wake words. Any thread; returns at once."""
+        """Open or close the stream; frame by frame or some at a time; with wake words. Any thread; returns at once."""
         self._live, self._wake_wanted, self._raw_wanted = live, wake, raw
         if self._recording is not None:
             self._recording.listen(live)

@@ -18,7 +18,7 @@ class Frame:
     """20 ms from the microphone lie in the capture ring under `seq` (which grows by one each time).
 
     `speech` is the detector's raw opinion, `level` is in dBFS (−100 … 0), `t` the time of the last sample. The next
-    frame is read `next_s` after this one was.
+    frames are read some `next_s` after this one was.
     """
 
     seq: int
