@@ -243,34 +243,20 @@ def test_a_stereo_card_gets_both_sides() -> None:
     assert any(bench.samples()) and bench.samples()[::2] == bench.samples()[1::2]
 
 
-@pytest.mark.parametrize(("left_ms", "reply", "gaps"), ((-100, False, 1), (-100, True, 1), (1, True, 0)))
-def test_a_late_thread_brings_a_longer_lead_for_30_s(bench: Bench, left_ms: float, reply: bool, gaps: int) -> None:
-    """The buffer is kept at 30 ms, at 60 ms after it ran dry or nearly did in a reply, and at 30 ms 30 s later."""
+def test_a_late_thread_brings_a_longer_lead_for_30_s(bench: Bench) -> None:
+    """The buffer is kept at 30 ms, at 60 ms after it ran dry, and at 30 ms again after 30 s without."""
 
     def held() -> float:
         bench.run(0.1)
         bench.out.turn()
         return (bench.card.BUFFER - bench.card.get_write_available()) * 1000 / RATE
 
-    if reply:
-        bench.queue(1000)
-    before = held()
-    assert before <= 30
-    bench.card.pass_time((before - left_ms) / 1000)
+    assert held() <= 30
+    bench.card.pass_time(0.2)
     assert 40 <= held() <= 60
-    assert bench.out.underruns == gaps
+    assert bench.out.underruns == 1
     bench.run(31)
     assert held() <= 30
-
-
-def test_silence_that_nearly_broke_brings_no_longer_lead(bench: Bench) -> None:
-    """Nobody hears it, and the next reply would begin later."""
-    bench.run(0.1)
-    bench.out.turn()
-    held = bench.card.BUFFER - bench.card.get_write_available()
-    bench.card.pass_time(held / RATE - 0.001)
-    bench.run(0.1)
-    assert bench.card.BUFFER - bench.card.get_write_available() <= 0.03 * RATE
 
 
 def test_a_loudspeaker_that_takes_nothing_is_lost(bench: Bench) -> None:

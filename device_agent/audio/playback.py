@@ -21,8 +21,7 @@ from device_agent.runtime.deadline import Clock
 from device_agent.runtime.ring import PlaybackRing
 
 PIECE_S = 0.01
-LEAD_S = (0.03, 0.06)  # what the card's buffer is kept at: normally, and after it ran dry, or nearly did in a reply
-NEARLY_S = 0.012  # a thread that comes in time finds 17 ms or more
+LEAD_S = (0.03, 0.06)  # what the card's buffer is kept at: normally, and after it ran dry
 CALM_S = 30.0
 POLL_S = 0.003
 BEAT = 0.96
@@ -36,8 +35,7 @@ class Reporter:
     def __init__(self, clock: PlayedClock, post: Callable[[Event], None]) -> None:
         self._clock = clock
         self._post = post
-        self.sounding = False
-        """A sample of a reply is in the card, or was and `PlaybackIdle` is still owed."""
+        self._sounding = False  # a sample of a reply is in the card, or was and `PlaybackIdle` is still owed
         self._reply: int | None = None
         self._open = False  # `_reply` has begun and not ended
         self._end = 0  # the last sample that belongs to a reply
@@ -57,7 +55,7 @@ class Reporter:
 
     def settle(self, now: float, empty: bool) -> None:
         """Tell what has been heard. `empty`: nothing is queued."""
-        if not (self.sounding or self._owed):
+        if not (self._sounding or self._owed):
             return  # as nearly always
         position = self._clock.position(now)
         if empty and self._open and position >= self._end:
@@ -65,8 +63,8 @@ class Reporter:
         while self._owed and self._owed[0][0] <= position:
             _, event_id, complete = self._owed.popleft()
             self._post(Played(event_id, self._clock.heard_ms(event_id, now), complete))
-        if self.sounding and not self._open and position >= self._end:
-            self.sounding = False
+        if self._sounding and not self._open and position >= self._end:
+            self._sounding = False
             self._post(PlaybackIdle(now))
 
     def abandon(self, now: float) -> None:
@@ -77,8 +75,8 @@ class Reporter:
             heard = complete and sample <= self._clock.position(now)
             self._post(Played(event_id, self._clock.heard_ms(event_id, now), heard))
         self._owed.clear()
-        if self.sounding:
-            self.sounding = False
+        if self._sounding:
+            self._sounding = False
             self._post(PlaybackIdle(now))
 
     def _begin(self, run: Run, now: float) -> None:
@@ -86,7 +84,7 @@ class Reporter:
             return
         if self._open:
             self._close(complete=True)
-        self._open = self.sounding = True
+        self._open = self._sounding = True
         self._reply = run.event_id
         self._post(PlaybackStarted(run.event_id, self._clock.time_of(self._clock.written, now)))
 
@@ -168,12 +166,10 @@ class Playout:
             self._reporter.wrote(run, now)
         self._card.stream.write(self._card.spread(pcm), frames, exception_on_underflow=False)
 
-    def _adapt(self, now: float, left_s: float) -> None:
-        """A longer lead once the card ran dry, or a reply was about to break; the normal one after 30 s of calm."""
-        if not self.running:
-            return
-        self.underruns += left_s <= 0
-        if left_s <= 0 or (left_s < NEARLY_S and self._reporter.sounding):
+    def _adapt(self, now: float, dry: bool) -> None:
+        """A longer lead after the card ran dry, the normal one after 30 s of calm."""
+        if dry and self.running:
+            self.underruns += 1
             self._lead_s, self._calm_since = LEAD_S[1], now
         elif now - self._calm_since > CALM_S:
             self._lead_s = LEAD_S[0]

@@ -54,27 +54,25 @@ class PlayedClock:
         else:
             self._runs.append(_Run(event_id, start, self._written))
 
-    def observe(self, now: float, queued: int) -> float:
-        """The card holds `queued` samples at time `now` (seconds, never decreasing). In how many seconds it runs dry.
+    def observe(self, now: float, queued: int) -> bool:
+        """The card holds `queued` samples at time `now` (seconds, never decreasing). True if it has run dry.
 
-        0: it has. A sound server does not say so when it starves between two lumps: that follows from the position.
-        What a server has taken in advance counts, whether this is one or not.
+        A sound server does not say so when it starves between two lumps: that follows from the position.
         """
         taken = self._written - queued
-        left = (self._written - self._line(now)) / self._rate + DRY_S
-        if self._written and (queued == 0 or left <= 0):
-            left = 0.0
+        dry = self._written > 0 and (queued == 0 or self._line(now) >= self._written + DRY_S * self._rate)
+        if dry:
             self._dry_at, self._position = taken, float(self._written)
         if taken <= self._dry_at:
             self._highest.clear()  # not running (yet, or again): no line to draw
-            return left
+            return dry
         lead = taken / self._rate - now
         while self._highest and self._highest[-1][1] <= lead:
             self._highest.pop()
         self._highest.append((now, lead))
         while self._highest[0][0] < now - WINDOW_S:
             self._highest.popleft()
-        return left
+        return dry
 
     def position(self, now: float) -> float:
         """Samples heard until `now`; never decreases, never more than were handed over."""
