@@ -26,9 +26,6 @@ def visit(cards: VirtualCards) -> Iterator[Call]:
         yield run
 
 
-TORN, LUMP_MS = 4, 20
-
-
 @pytest.fixture(scope="module")
 def talk(cards: VirtualCards) -> Iterator[Call]:
     """The whole script, held once; again where this machine tore a hole into the sound."""
@@ -81,33 +78,24 @@ def check_heard(talk: Call) -> tuple[Samples, Samples]:
     return said, heard
 
 
-def is_a_lump(fault: str) -> bool:
-    """A shift by one lump of the virtual card or less: what this machine tears where it is late for a moment.
-
-    How often that happens is measured in `benchmarks` (the rows of the 30 s reply).
-    """
-    shift = fault.partition(" ms at ")[0]
-    return shift[0] in "+-" and abs(int(shift)) <= LUMP_MS
-
-
 def check_played(talk: Call, replies: list[Reply]) -> None:
     whole = [reply.trail() for reply in replies if not reply.cut_short]
-    faults = [fault for trail in whole for fault in trail.faults]
-    torn = [fault for fault in faults if is_a_lump(fault)]
-    assert len(torn) <= TORN
-    assert talk.excused([fault for fault in faults if fault not in torn])
+    assert talk.excused([fault for trail in whole for fault in trail.faults])
     assert max(abs(trail.gain_db) for trail in whole) < 0.5
 
 
-def check_smooth(talk: Call, replies: list[Reply]) -> float:
+def check_smooth(talk: Call, replies: list[Reply]) -> int:
     """No step in the recording is steeper than the voice's own; the limit."""
-    limit = 1.05 * max(steepest(resampled(reply.said, WIRE_RATE, RATE)) for reply in replies) + 10
-    assert steepest(talk.speaker.samples()) <= limit
+    voice = [resampled(reply.said, WIRE_RATE, RATE) for reply in replies]
+    limit = round(1.05 * max(abs(b - a) for said in voice for a, b in pairwise(said))) + 10
+    assert talk.excused(clicks(talk.speaker.samples(), limit))
     return limit
 
 
-def steepest(samples: Samples) -> int:
-    return max(abs(b - a) for a, b in pairwise(samples))
+def clicks(samples: Samples, limit: int) -> list[str]:
+    """Where the sound makes a step of more than `limit`, in pieces of 100 ms."""
+    steps = (at for at, (a, b) in enumerate(pairwise(samples)) if abs(b - a) > limit)
+    return [f"click at {100 * piece} ms" for piece in sorted({10 * at // RATE for at in steps})]
 
 
 def test_the_agent_understood_every_sentence(talk: Call) -> None:
@@ -170,8 +158,9 @@ def test_no_reply_begins_or_ends_with_a_click(talk: Call, replies: list[Reply]) 
     limit = check_smooth(talk, replies)
     heard = talk.speaker.samples()
     quiet = min(range(0, len(heard) - 480, 480), key=lambda at: max(map(abs, heard[at : at + 480])))
+    before = clicks(heard, limit)
     heard[quiet] = 20_000
-    assert steepest(heard) > limit
+    assert len(clicks(heard, limit)) > len(before)
 
 
 def test_it_ends_when_told(talk: Call) -> None:
