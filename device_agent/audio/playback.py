@@ -24,7 +24,6 @@ PIECE_S = 0.01
 LEAD_S = (0.03, 0.06)  # what the card's buffer is kept at: normally, and after it ran dry
 CALM_S = 30.0
 POLL_S = 0.003
-BEAT = 0.96
 DUCK_GAIN, DUCK_MS, UNDUCK_MS = 10 ** (-18 / 20), 20.0, 300.0
 SAFE_S = 0.01
 
@@ -145,9 +144,8 @@ class Playout:
         elif now - self._moved > LOST_S:
             raise AudioError(f"loudspeaker {self._card.name!r} takes nothing: is it connected?")
         self._reporter.settle(now, self._feed.empty)
-        # A card frees its buffer in periods. Looking a little early each time finds their beat anew every third or
-        # fourth time, with one look in vain; if only the rest lasts so long.
-        return min(BEAT * OUTPUT_FPB_S, queued / self._card.rate - SAFE_S) if pieces > 0 else POLL_S
+        # A card frees its buffer in periods: the next is due soon after 0.9 of one, if the rest lasts so long.
+        return min(0.9 * OUTPUT_FPB_S, queued / self._card.rate - SAFE_S) if pieces > 0 else POLL_S
 
     def end(self) -> None:
         """The stream is about to close."""
