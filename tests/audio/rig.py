@@ -29,9 +29,8 @@ from device_agent.runtime.resample import Resampler
 
 WIRE_RATE = 16_000
 SOUND = 100
-TORN = (
-    4  # holes that hiccups of this machine excuse, which tears the virtual cards' sound server as well as the program
-)
+# Holes that hiccups of this machine excuse: they tear the sound server of the virtual cards as well as the program.
+TORN = 4
 TALK = ("activation.modes=always-on", "audio.echo=off")
 SILENT_AGENT = ("--first-message", "")
 
