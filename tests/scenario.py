@@ -169,11 +169,11 @@ class Stage:
             self.give(e.Tick())
         self.now = max(self.now, t)
 
-    def frames(self, amount: str, unit: str, speech: bool) -> None:
+    def frames(self, amount: str, unit: str, speech: bool, loud: float = -20.0) -> None:
         start = self.now
         for n in range(round(float(amount) * {"s": 50, "ms": 0.05}[unit])):
             self.until(round(start + n * FRAME_S, 6))
-            self.give(e.Frame(next(self.seq), speech, -20.0 if speech else -60.0, self.now))
+            self.give(e.Frame(next(self.seq), speech, loud if speech else -60.0, self.now))
 
     # ------------------------------------------------------------------------------- the words of a scenario
     def do(self, text: str) -> None:
@@ -272,6 +272,10 @@ class Stage:
 
     def on_speech(self, amount: str, unit: str) -> None:
         self.frames(amount, unit, True)
+
+    def on_distant_speech(self, amount: str, unit: str) -> None:
+        """As much weaker as a television, or people at the next table."""
+        self.frames(amount, unit, True, -30.0)
 
     def on_quiet(self, amount: str, unit: str) -> None:
         self.frames(amount, unit, False)

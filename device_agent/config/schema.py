@@ -217,7 +217,10 @@ class Session:
     """When a conversation ends by itself. Conversations are billed by connected time."""
 
     idle_close_s: float = _opt(
-        60.0, "Close after this long without speech from either side; 0 never closes.", range=(0, 86400)
+        60.0,
+        "Close after this long without speech from either side; 0 never closes. Voices much weaker than the visitor's "
+        "(a television, the next table) do not count, unless the agent understood them.",
+        range=(0, 86400),
     )
     max_s: float = _opt(
         0.0,

@@ -198,8 +198,7 @@ class Connection:
     def idle(self) -> None:
         """So long without speech from either side."""
         state = self._state
-        talks = self._activation.held or (self._microphone.speech and self._activation.talking)
-        if talks or self._speaker.sounding or state.snapshot.queued:
+        if self._activation.held or self._speaker.sounding or state.snapshot.queued:
             state.watch_idle()
         elif state.link is Link.READY or (state.link is Link.BACKOFF and not self._activation.always_on):
             self.close("idle")  # an attempt that goes on has deadlines of its own
@@ -207,7 +206,7 @@ class Connection:
     # ------------------------------------------------------------------------------- inside
     @property
     def _user_waits(self) -> bool:
-        here = self._activation.held or self._microphone.speech or self._speaker.sounding
+        here = self._activation.held or self._speaker.sounding
         return here or self._state.now - self._state.active_at < USER_WAITS_S
 
     def _say(self) -> None:

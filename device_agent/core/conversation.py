@@ -133,8 +133,9 @@ class Conversation:
         if change is True:
             self._speech_began(frame.seq)
         elif change is False and self._activation.talking:
-            self._state.active()
             self._microphone.user_done()
+        if self._microphone.near and self._activation.talking:
+            self._state.active()
         if self._state.link is not Link.DOWN and self._state.link is not Link.CLOSING:
             self._microphone.keep(frame)
 
@@ -145,7 +146,6 @@ class Conversation:
                 self._open_by_itself()
                 self._microphone.preroll(seq, extra=False)
         elif self._activation.talking:
-            state.active()
             self._microphone.preroll(seq, extra=True)
             self._connection.spoken_to()
             self._speaker.spoken_over()

@@ -24,7 +24,7 @@ class Gate:
         self._onset = settings.onset
         self._recent: deque[bool] = deque(maxlen=settings.window)
         self._strictly: deque[bool] = deque(maxlen=STRICT[1])
-        self._level = self._floor = 0.0
+        self.level = self._floor = 0.0
         self._new = True
         self._hangover = settings.hangover_ms // FRAME_MS
         self._quiet = 0
@@ -58,11 +58,11 @@ class Gate:
     @property
     def memory(self) -> tuple[Any, ...]:
         """What was heard, as plain values: while it is closed, all that a frame is judged by."""
-        return self._new, self._level, self._floor, *map(list, (self._recent, self._strictly))
+        return self._new, self.level, self._floor, *map(list, (self._recent, self._strictly))
 
     @memory.setter
     def memory(self, memory: Sequence[Any]) -> None:
-        self._new, self._level, self._floor, recent, strictly = memory
+        self._new, self.level, self._floor, recent, strictly = memory
         self.reset()
         self._recent.extend(recent)
         self._strictly.extend(strictly)
@@ -70,6 +70,6 @@ class Gate:
     def _follow(self, level: float) -> None:
         """Let the noise floor fall with the level, and rise slowly where the level does not fall any more."""
         if self._new:
-            self._new, self._level, self._floor = False, level, FLOOR_DB[1]
-        self._level += SMOOTH * (level - self._level)
-        self._floor = max(FLOOR_DB[0], min(self._level, self._floor + RISE_DB))
+            self._new, self.level, self._floor = False, level, FLOOR_DB[1]
+        self.level += SMOOTH * (level - self.level)
+        self._floor = max(FLOOR_DB[0], min(self.level, self._floor + RISE_DB))

@@ -17,6 +17,7 @@ THINKING_S = 15.0
 SECOND_OPINION_MS = 200  # it is that much surer, and later
 LATE_S = 0.04  # a frame that comes so much later than its capture promised is replaced by silence
 FRAME_S = FRAME_MS / 1000
+NEAR_DB = 6.0  # below the loudest speech of a conversation; who has stepped back so far is known by the agent's answers
 CANCELLED = ("external", "aec", "speex")
 """Means against echo that leave the microphone open while the agent speaks, and a residue in what it hears."""
 
@@ -50,6 +51,9 @@ class Microphone:
         self._heard = -1  # the last frame
         self._filled = 0  # silence sent since the last frame, because the next did not come
         self._filled_at = 0.0
+        self._loudest = float("-inf")  # speech of this conversation, dBFS
+        self.near = False
+        """Somebody speaks about as loud as before in this conversation: no television, nor the next table."""
 
     @property
     def speech(self) -> bool:
@@ -65,7 +69,10 @@ class Microphone:
         before, self._residual = self._residual, self.means in CANCELLED and self._agent_heard
         if self._residual and not before:
             self.gate.reset()  # who speaks on must be told anew from the echo
-        return self.gate.frame(frame.speech and not self._deaf, frame.level, strict=self._residual)
+        speech = frame.speech and not self._deaf
+        change = self.gate.frame(speech, frame.level, strict=self._residual)
+        self._judge_distance(speech and self.gate.open)
+        return change
 
     def preroll(self, seq: int, extra: bool) -> None:
         """Add what was heard just before frame `seq`; `extra`: silence has gone out in its place already."""
@@ -126,6 +133,7 @@ class Microphone:
     def connect(self) -> None:
         """Another server, which has heard nothing yet: no debts."""
         self._uplink.borrowed = self._filled = 0
+        self._loudest = float("-inf")
 
     def disconnect(self) -> None:
         """The conversation is over: nothing is on its way any more."""
@@ -135,6 +143,11 @@ class Microphone:
         """Forget all that was heard."""
         self._uplink.clear()
         self.gate.reset()
+
+    def _judge_distance(self, speech: bool) -> None:
+        if speech:
+            self._loudest = max(self._loudest, self.gate.level)
+        self.near = speech and self.gate.level >= self._loudest - NEAR_DB
 
     @property
     def _is_deaf(self) -> bool:

@@ -84,7 +84,7 @@ def utterances(dbfs: float, pause_s: float = 2.5) -> tuple[np.ndarray, list[Utte
 
 
 def noise(kind: str, samples: int, seed: int = 11) -> np.ndarray:
-    """white, pink, fan (with hum), music, clicks or babble, at 0 dBFS RMS (clicks: on average while they sound)."""
+    """white, pink, fan (with hum), music, clicks, babble or a voice, at 0 dBFS RMS (while they sound)."""
     chance = np.random.default_rng(seed)
     white = chance.standard_normal(samples)
     t = np.arange(samples) / RATE
@@ -104,6 +104,8 @@ def noise(kind: str, samples: int, seed: int = 11) -> np.ndarray:
         return sound / 0.3
     if kind == "babble":
         return _unit(sum(np.roll(story(samples / RATE, VOICES[n % 4]), n * 37_123) for n in range(8)))
+    if kind == "voice":
+        return at_level(story(samples / RATE, "rms"), 0.0)
     raise ValueError(kind)
 
 
