@@ -76,6 +76,8 @@ class WebrtcCanceller:
             raise AudioError(f"audio.echo = aec needs livekit ({error}): {AEC_INSTALL}") from error
         self._frame: Any = AudioFrame
         self._apm = AudioProcessingModule(echo_cancellation=True, noise_suppression=True, high_pass_filter=True)
+        # A first guess, which it corrects by itself: told once it does the same as told before each frame.
+        self._apm.set_stream_delay_ms(0)
         self._reference = reference
 
     def process(self, near: bytes) -> bytes:
@@ -84,7 +86,6 @@ class WebrtcCanceller:
             self._apm.process_reverse_stream(self._ten_ms(played, at))
         out = b""
         for at in range(0, len(near), 2 * _TEN_MS):
-            self._apm.set_stream_delay_ms(0)  # a hint that it corrects by itself, but wants to have
             frame = self._ten_ms(near, at)
             self._apm.process_stream(frame)
             out += bytes(frame.data)
