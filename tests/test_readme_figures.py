@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.figures import NOT_MEASURED, README, load, published, render
+
+from tests.benchmarks.figures import NOT_MEASURED, README, load, published, render
 
 
 def test_readme_shows_the_results() -> None:

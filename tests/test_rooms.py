@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.rooms import DOCUMENT, RESULT, document
+from tests.benchmarks.rooms import DOCUMENT, RESULT, document
 
 
 def test_the_document_is_made_from_the_measurement() -> None:

@@ -58,7 +58,7 @@ class TimelineClock:
 class Simulator:
     """The local agent as a child process. `events` grows while it runs; each is what the server itself witnessed."""
 
-    def __init__(self, record: Path, *options: str, stderr: IO[str] | None = None) -> None:
+    def __init__(self, record: Path, *options: str, stderr: IO[str] | int | None = None) -> None:
         self.record = record
         self._stderr = stderr
         self.url = ""

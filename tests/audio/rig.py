@@ -20,28 +20,18 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
-from analysis import RATE, Samples, dbfs, find, likeness
 from steady import Metronome
 
 from device_agent.bench.demo import Simulator, device
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
-from device_agent.runtime.resample import Resampler
+from tests.analysis import RATE, WIRE_RATE, Samples, dbfs, find, likeness, resampled
+from tests.patience import until
 
-WIRE_RATE = 16_000
 SOUND = 100
 # Holes that hiccups of this machine excuse: they tear the sound server of the virtual cards as well as the program.
 TORN = 4
 TALK = ("activation.modes=always-on", "audio.echo=off")
 SILENT_AGENT = ("--first-message", "")
-
-
-def until(holds: Callable[[], Any], timeout: float, what: str) -> Any:
-    """What `holds` returns as soon as that is true, looking every 10 ms."""
-    end, pause = time.monotonic() + timeout, threading.Event()
-    while not (found := holds()):
-        assert time.monotonic() < end, f"{what}: not within {timeout} s"
-        pause.wait(0.01)
-    return found
 
 
 @dataclass
@@ -158,10 +148,6 @@ def read(file: Path) -> Samples:
     """The samples of a mono WAV file."""
     with wave.open(str(file)) as source:
         return array.array("h", source.readframes(source.getnframes()))
-
-
-def resampled(samples: Samples, rate: int, to: int) -> Samples:
-    return array.array("h", Resampler(rate, to).process(samples.tobytes()))
 
 
 def pcm(samples: Samples) -> bytes:

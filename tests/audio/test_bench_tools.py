@@ -10,13 +10,14 @@ import sys
 import time
 from pathlib import Path
 
-from analysis import RATE, find, noise
-from rig import WIRE_RATE, displaced, read, resampled, until
+from rig import displaced, read
 from steady import Metronome
 
 from device_agent.bench.demo import Simulator
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
 from device_agent.simulator.voice import flite
+from tests.analysis import RATE, WIRE_RATE, find, noise, resampled
+from tests.patience import until
 
 BENCH = (sys.executable, "-m", "device_agent", "bench")
 

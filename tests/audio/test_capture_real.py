@@ -8,13 +8,13 @@ import threading
 import time
 
 import pytest
-from analysis import BLOCK, RATE, Samples, dbfs, find, gaps, noise
 from conftest import Ear
 
 from device_agent.bench.virtual_audio import Microphone, Recorder
 from device_agent.core.events import DeviceUp, Frame
 from device_agent.runtime.resample import Resampler
 from device_agent.runtime.ring import FRAME_SAMPLES
+from tests.analysis import BLOCK, RATE, Samples, dbfs, find, gaps, noise
 
 pause = threading.Event().wait
 

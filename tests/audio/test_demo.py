@@ -12,11 +12,11 @@ from array import array
 from pathlib import Path
 
 import pytest
-from analysis import dbfs, find
-from rig import until
 
 from device_agent.bench.virtual_audio import Microphone, VirtualCards
 from device_agent.bench.visitor import speech
+from tests.analysis import dbfs, find
+from tests.patience import until
 
 
 def start(*arguments: str) -> tuple[subprocess.Popen[str], list[str]]:

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from analysis import frequency, noise, onset
-from rig import SILENT_AGENT, TALK, WIRE_RATE, Call, call, displaced, pcm, resampled
+from rig import SILENT_AGENT, TALK, Call, call, displaced, pcm
 from websocket import create_connection
 
 from device_agent.bench.demo import Simulator
 from device_agent.bench.virtual_audio import RATE, VirtualCards
 from device_agent.simulator.faults import MALFORMED
+from tests.analysis import WIRE_RATE, frequency, noise, onset, resampled
 
 
 def test_words_spoken_while_connecting_come_first_and_whole(cards: VirtualCards) -> None:

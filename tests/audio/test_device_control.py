@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from analysis import dbfs
-from rig import Call, call, until
+from rig import Call, call
 
 from device_agent.bench.virtual_audio import VirtualCards
+from tests.analysis import dbfs
+from tests.patience import until
 
 TONE = ("--first-message", "", "--pace", "at-once")
 

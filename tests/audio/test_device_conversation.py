@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from analysis import RATE, Samples
-from rig import TALK, WIRE_RATE, Call, Trail, call, displaced, follow, loud, resampled
+from rig import TALK, Call, Trail, call, displaced, follow, loud
 from steady import steadily
 
 from device_agent.bench.virtual_audio import VirtualCards
 from device_agent.bench.visitor import SCRIPT, Visitor
 from device_agent.simulator.voice import flite
+from tests.analysis import RATE, WIRE_RATE, Samples, resampled
 
 
 def visit(cards: VirtualCards) -> Iterator[Call]:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from analysis import dbfs, onset
 from rig import Call, call, pcm
 
 from device_agent.bench.virtual_audio import VirtualCards
 from device_agent.simulator.voice import flite
+from tests.analysis import dbfs, onset
 
 LONG = "I can talk for quite a while about the weather in the mountains, about ships and about the sea."
 ALWAYS_ON = "activation.modes=always-on"

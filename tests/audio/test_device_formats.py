@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from analysis import RATE, Samples, frequency, offset, onset, sine
-from rig import SILENT_AGENT, TALK, WIRE_RATE, call, until
+from rig import SILENT_AGENT, TALK, call
 
 from device_agent.bench.virtual_audio import VirtualCards
+from tests.analysis import RATE, WIRE_RATE, Samples, frequency, offset, onset, sine
+from tests.patience import until
 
 FORMATS = ("pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "pcm_48000", "ulaw_8000")
 HZ, SECONDS = 1000.0, 1.0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 
-from analysis import frequency
 from rig import SOUND, TALK, Call, call
 
 from device_agent.bench.virtual_audio import VirtualCards
+from tests.analysis import frequency
 
 GENEROUS_S = 0.15  # the figure is 80 ms; this machine is shared and noisy
 AT_ONCE = ("--first-message", "", "--pace", "at-once")

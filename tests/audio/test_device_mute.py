@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from rig import SILENT_AGENT, Samples, read, until
+from rig import SILENT_AGENT, read
 
 from device_agent.bench.demo import Simulator
 from device_agent.control.client import Client
+from tests.analysis import Samples
+from tests.patience import until
 
 CHILD = Path(__file__).with_name("stamped_device.py")
 STEP_S = 0.005

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from analysis import noise
-from rig import SILENT_AGENT, TALK, Call, call, pcm, until
+from rig import SILENT_AGENT, TALK, Call, call, pcm
 
 from device_agent.bench.systemd import Systemd
 from device_agent.bench.virtual_audio import VirtualCards
+from tests.analysis import noise
+from tests.patience import until
 
 DEATHS = 4  # of the sound server, one after another: what hangs in a library comes back once only
 STOP_S = 1.0  # the figure is 0.3 s; this machine is shared and noisy

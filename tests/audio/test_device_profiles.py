@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from rig import SILENT_AGENT, until
+from rig import SILENT_AGENT
 
 from device_agent.bench.demo import Simulator
 from device_agent.config.paths import profiles
 from device_agent.control.client import Client
 from device_agent.errors import DeviceAgentError
+from tests.patience import until
 
 CHILD = Path(__file__).with_name("stamped_device.py")
 OPENS = {

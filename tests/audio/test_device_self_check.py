@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import pytest
-from analysis import RATE, noise
 from rig import SILENT_AGENT, call
 
 from device_agent.bench.virtual_audio import VirtualCards
+from tests.analysis import RATE, noise
 
 CHECKS = ("activation.modes=toggle", "panel.backend=mock", "panel.button_pin=17", "audio.self_check=true")
 

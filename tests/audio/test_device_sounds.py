@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from analysis import RATE, Samples, dbfs, find, likeness, onset
-from rig import SILENT_AGENT, WIRE_RATE, call, read, resampled, until
+from rig import SILENT_AGENT, call, read
 from steady import Metronome
 from test_device_button import Button, button
 
@@ -19,6 +18,8 @@ from device_agent.bench.demo import Simulator
 from device_agent.bench.systemd import Systemd
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
 from device_agent.protocol import ulaw
+from tests.analysis import RATE, WIRE_RATE, Samples, dbfs, find, likeness, onset, resampled
+from tests.patience import until
 
 EARCONS_ON = ("sounds.earcons=true", "activation.modes=toggle")
 REACH_S = 1.5

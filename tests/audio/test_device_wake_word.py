@@ -5,11 +5,12 @@ from __future__ import annotations
 import array
 import time
 
-from analysis import RATE, find, onset
-from rig import SILENT_AGENT, WIRE_RATE, Call, call, displaced, pcm, resampled, until
+from rig import SILENT_AGENT, Call, call, displaced, pcm
 
 from device_agent.bench.virtual_audio import VirtualCards
 from device_agent.simulator.voice import flite
+from tests.analysis import RATE, WIRE_RATE, find, onset, resampled
+from tests.patience import until
 
 WAITS = ("activation.modes=wake-word", "audio.echo=off")
 

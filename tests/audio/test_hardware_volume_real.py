@@ -6,9 +6,10 @@ import os
 import re
 import subprocess
 
-from rig import SILENT_AGENT, TALK, call, until
+from rig import SILENT_AGENT, TALK, call
 
 from device_agent.bench.virtual_audio import VirtualCards
+from tests.patience import until
 
 
 def sink_volume(cards: VirtualCards) -> int:

@@ -11,7 +11,11 @@ import statistics
 import threading
 
 import pytest
-from analysis import (
+from conftest import Loudspeaker
+
+from device_agent.core.events import PlaybackIdle, PlaybackStarted, Played
+from device_agent.runtime.resample import Resampler
+from tests.analysis import (
     BLOCK,
     RATE,
     Samples,
@@ -26,10 +30,6 @@ from analysis import (
     onset,
     sine,
 )  # fmt: skip
-from conftest import Loudspeaker
-
-from device_agent.core.events import PlaybackIdle, PlaybackStarted, Played
-from device_agent.runtime.resample import Resampler
 
 FORMATS = (8000, 16000, 22050, 24000, 44100, 48000)  # µ-law is decoded to 8 kHz before it gets here
 pause = threading.Event().wait

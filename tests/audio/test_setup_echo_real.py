@@ -10,10 +10,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from analysis import RATE, noise
 from test_device_self_check import looped
 
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
+from tests.analysis import RATE, noise
 
 
 @pytest.mark.parametrize("loop", [True, False], ids=("looped", "not looped"))

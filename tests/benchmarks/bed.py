@@ -22,10 +22,12 @@ from time import monotonic
 from types import MappingProxyType
 from typing import Any
 
-from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
+from device_agent.bench.virtual_audio import RATE, Microphone, Recorder, VirtualCards
+from device_agent.errors import DeviceAgentError
+from tests.analysis import AUDIBLE, WIRE_RATE, offset, onset, resampled
+from tests.patience import until
 
-from .server import BenchError, Server, until
-from .signals import CARD_RATE, WIRE_RATE, first_audible, last_audible, resampled
+from .server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 SDK_PROGRAM = ROOT / "tests" / "clients" / "sdk_client.py"
@@ -34,16 +36,16 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def sdk_python() -> Path:
-    """The interpreter of the SDK's own virtual environment. Raises BenchError where that is missing or another SDK."""
+    """The interpreter of the SDK's own environment. Raises DeviceAgentError where that is missing or another SDK."""
     python = Path(os.environ.get("DEVICE_AGENT_SDK_PYTHON", ROOT / ".venv-sdk" / "bin" / "python"))
     question = "import importlib.metadata as m; print(m.version('elevenlabs'))"
     remedy = f"{python}: no virtual environment with elevenlabs=={SDK_VERSION}; `script/test --all` makes .venv-sdk"
     try:
         found = subprocess.run((python, "-c", question), capture_output=True, text=True, timeout=30)
     except OSError as error:
-        raise BenchError(remedy) from error
+        raise DeviceAgentError(remedy) from error
     if found.stdout.strip() != SDK_VERSION:
-        raise BenchError(f"{remedy} (found: {found.stdout.strip() or 'none'})")
+        raise DeviceAgentError(f"{remedy} (found: {found.stdout.strip() or 'none'})")
     return python
 
 
@@ -141,23 +143,23 @@ class Session:
 
     def connected(self) -> float:
         """When the client's first connection was made."""
-        return float(self.server.wait("connected", timeout_s=15)["t"])
+        return float(self.server.wait("connected", timeout=15)["t"])
 
     def settled(self) -> None:
         """Waits until microphone audio flows, and 1 s more."""
-        self.server.wait("audio", timeout_s=15)
+        self.server.wait("audio", timeout=15)
         self.pause(1.0)
 
     def audible(self, since: float, timeout_s: float = 8.0) -> float:
-        """When the loudspeaker first sounded after `since`. Raises BenchError where it did not."""
+        """When the loudspeaker first sounded after `since`. Raises DeviceAgentError where it did not."""
         position = since
 
         def look() -> float | None:
             nonlocal position
             heard = self.speaker.samples(since=position)
-            if (found := first_audible(heard)) is not None:
-                return position + found / CARD_RATE
-            position += max(0.0, len(heard) / CARD_RATE - 0.01)
+            if (found := onset(heard, AUDIBLE)) is not None:
+                return position + found / RATE
+            position += max(0.0, len(heard) / RATE - 0.01)
             return None
 
         return float(until(look, timeout_s, "nothing sounded"))
@@ -168,11 +170,11 @@ class Session:
         while monotonic() < deadline:
             self.pause(0.05)
             heard = self.speaker.samples(since=since)
-            last = last_audible(heard)
-            if last is None and len(heard) > CARD_RATE // 4:
+            last = offset(heard, AUDIBLE)
+            if last is None and len(heard) > RATE // 4:
                 return since
-            if last is not None and len(heard) - last > CARD_RATE // 4:
-                return since + last / CARD_RATE
+            if last is not None and len(heard) - last > RATE // 4:
+                return since + last / RATE
         return None
 
     @contextmanager
@@ -198,7 +200,7 @@ class Session:
     def say(self, sound: array[int]) -> float:
         """Feeds 16 kHz samples to the microphone; returns the time of the call, before the first of them sounds."""
         began = monotonic()
-        self.microphone.say(resampled(sound, WIRE_RATE, CARD_RATE).tobytes())
+        self.microphone.say(resampled(sound, WIRE_RATE, RATE).tobytes())
         return began
 
 
@@ -244,9 +246,9 @@ class Bed:
             process = Process(popen, started)
             try:
                 yield Session(self.cards, speaker, room, microphone, server, process)
-            except BenchError as error:
+            except DeviceAgentError as error:
                 said = (Path(home) / "complaints").read_text(errors="replace").splitlines()[-3:]
-                raise BenchError(f"{error}; exit code {popen.poll()}; the client's last words: {said}") from error
+                raise DeviceAgentError(f"{error}; exit code {popen.poll()}; the client's last words: {said}") from error
             finally:
                 if process.alive:
                     process.stop(3.0)

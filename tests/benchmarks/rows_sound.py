@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from time import monotonic
 
+from device_agent.errors import DeviceAgentError
+from tests.analysis import tone
+
 from .bed import Bed, Client, Session
 from .measure import Measured, ms
-from .server import BenchError
-from .signals import tone
 
 FORMATS = ("pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_44100", "pcm_48000", "ulaw_8000")
 EVENTS_MS = (100, 250, 1000, 4000, 60_000)
@@ -83,7 +84,7 @@ def formats(bed: Bed, client: Client) -> Measured:
             session.server.order("audio", ms=1000, hz=440)
             try:
                 session.audible(began)
-            except BenchError:
+            except DeviceAgentError:
                 found[name] = [0.0]
                 continue
             session.silent(began + 0.1, patience_s=6.0)
@@ -169,7 +170,7 @@ def idle(bed: Bed, client: Client) -> Measured:
         session.pause(2.0)
         closed = _cpu(session)
     with bed.session(client.with_settings("session.idle_close_s=1")) as session:
-        session.server.wait("closed", timeout_s=10)
+        session.server.wait("closed", timeout=10)
         session.pause(1.0)
         return {"closed": [closed], "listening": [_cpu(session)]}
 
@@ -178,5 +179,5 @@ def _cpu(session: Session) -> float:
     before, began = session.process.cpu_s(), monotonic()
     session.pause(WINDOW_S)
     if not session.process.alive:
-        raise BenchError("the client ended while its processor time was measured")
+        raise DeviceAgentError("the client ended while its processor time was measured")
     return round(60 * (session.process.cpu_s() - before) / (monotonic() - began), 3)

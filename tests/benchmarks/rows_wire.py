@@ -9,12 +9,13 @@ from time import monotonic
 
 from device_agent.bench.systemd import Systemd
 from device_agent.bench.visitor import speech
+from device_agent.errors import DeviceAgentError
 from device_agent.simulator.voice import flite
+from tests.analysis import AUDIBLE, RATE, WIRE_RATE, likeness, nearest, noise, onset, resampled, samples
+from tests.patience import until
 
 from .bed import Bed, Client, Session
 from .measure import Measured, ms
-from .server import BenchError, until
-from .signals import CARD_RATE, WIRE_RATE, find, first_audible, likeness, noise, resampled, samples
 
 BLOCK = WIRE_RATE // 10
 MALFORMED = (
@@ -53,9 +54,9 @@ def _ages(session: Session, began: float) -> list[tuple[float, int]]:
     A sample is as old as the time since it sounded at the microphone's monitor, where any program could have read it.
     Where frames were lost, the place of each 100 ms is looked for anew.
     """
-    room = resampled(session.room.samples(since=began), CARD_RATE, WIRE_RATE)
+    room = resampled(session.room.samples(since=began), RATE, WIRE_RATE)
     received, ages, shift = session.server.received(), [], -1
-    arrivals = [(event["samples"], event["t"]) for event in session.server.events("audio", since=began)]
+    arrivals = [(event["samples"], event["t"]) for event in session.server.of_kind("audio", since=began)]
     arrival = iter(arrivals)
     end, arrived = next(arrival)
     first = end
@@ -63,8 +64,8 @@ def _ages(session: Session, began: float) -> list[tuple[float, int]]:
         block = received[at : at + BLOCK]
         if max(block) < 1000:
             continue  # before, after, and what was never sent
-        if likeness(block, room, at + shift) < 0.8:
-            match = find(block, room)
+        if likeness(room, at + shift, block) < 0.8:
+            match = nearest(room, block)
             if match.likeness < 0.8:
                 continue  # holds a seam
             shift = match.offset - at
@@ -78,7 +79,7 @@ def _ages(session: Session, began: float) -> list[tuple[float, int]]:
 def age(bed: Bed, client: Client) -> Measured:
     with bed.session(client) as session:
         session.settled()
-        began = session.say(noise(5.0, seed=1))
+        began = session.say(noise(5.0, WIRE_RATE, seed=1))
         session.pause(6.5)
         return {"age": [ms(age) for age, _ in _ages(session, began)]}
 
@@ -88,7 +89,7 @@ def connecting(bed: Bed, client: Client) -> Measured:
     with bed.session(client, "--queue-seconds", "2.5") as session:
         session.connected()
         session.pause(0.3)
-        line = resampled(samples(speech("What time is it?")), CARD_RATE, WIRE_RATE)
+        line = resampled(samples(speech("What time is it?")), RATE, WIRE_RATE)
         session.say(line)
         session.pause(5.0)
         return {"lost": [float(_missing(line, session.server.received()))]}
@@ -99,7 +100,7 @@ def _missing(line: array[int], received: array[int]) -> int:
     loud = [at for at in range(0, len(line) - BLOCK, BLOCK) if max(line[at : at + BLOCK]) > 1000]
     if len(received) < len(line):
         return 100 * len(loud)
-    return 100 * sum(find(line[at : at + BLOCK], received).likeness < 0.8 for at in loud)
+    return 100 * sum(nearest(received, line[at : at + BLOCK]).likeness < 0.8 for at in loud)
 
 
 def malformed(bed: Bed, client: Client) -> Measured:
@@ -114,20 +115,20 @@ def _survives(bed: Bed, client: Client, name: str) -> bool:
         session.server.order("audio", ms=300)
         try:
             session.audible(began, timeout_s=4.0)
-        except BenchError:
+        except DeviceAgentError:
             return False
-        return session.process.alive and len(session.server.events("connected")) == 1
+        return session.process.alive and len(session.server.of_kind("connected")) == 1
 
 
 def stall(bed: Bed, client: Client) -> Measured:
     with bed.session(client) as session:
         session.settled()
-        began = session.say(noise(12.0, seed=2))
+        began = session.say(noise(12.0, WIRE_RATE, seed=2))
         session.pause(1.0)
         session.server.order("stall", seconds=8)
-        session.server.wait("resumed", timeout_s=12)
+        session.server.wait("resumed", timeout=12)
         session.pause(3.5)
-        survived = session.process.alive and len(session.server.events("connected")) == 1
+        survived = session.process.alive and len(session.server.of_kind("connected")) == 1
         old = sum(length for age, length in _ages(session, began) if age > OLD_S)
         return {"survived": [float(survived)], "old": [1000 * old / WIRE_RATE]}
 
@@ -142,8 +143,8 @@ def lost(bed: Bed, client: Client) -> Measured:
         session.server.order("drop")
         dropped = session.server.wait("dropping")["t"]
         try:
-            return {"back": [ms(session.server.wait("connected", since=dropped, timeout_s=4.0)["t"] - dropped)]}
-        except BenchError:
+            return {"back": [ms(session.server.wait("connected", since=dropped, timeout=4.0)["t"] - dropped)]}
+        except DeviceAgentError:
             # None: not connected again; 1 if the process has ended by itself
             return {"back": [None], "ended": [float(not session.process.alive)]}
 
@@ -166,7 +167,7 @@ def turn(bed: Bed, client: Client) -> Measured:
     """
     taken: list[float | None] = []
     question = samples(speech("What time is it?"))
-    silence_s = (first_audible(samples(flite(REPLY))) or 0) / WIRE_RATE
+    silence_s = (onset(samples(flite(REPLY)), AUDIBLE) or 0) / WIRE_RATE
     with bed.session(client, script=(REPLY,)) as session:
         session.settled()
         for _ in range(4):
@@ -175,7 +176,7 @@ def turn(bed: Bed, client: Client) -> Measured:
             sent = session.server.wait("sent", since=began, type="audio")["t"]
             replied = session.audible(sent - 0.02)
             room = session.room.samples(since=began, until=sent)
-            stopped = began + max(i for i, value in enumerate(room) if abs(value) > 300) / CARD_RATE
+            stopped = began + max(i for i, value in enumerate(room) if abs(value) > 300) / RATE
             taken.append(ms(replied - stopped - silence_s))
             session.pause(2.5)
     return {"reply": taken}
@@ -188,4 +189,4 @@ def echo(bed: Bed, client: Client) -> Measured:
         for number in range(12):
             session.server.order("say", text=f"Sentence number {number}: the weather is fine and the sea is calm.")
             session.pause(5.0)
-        return {"turns": [float(len(session.server.events("turn")))]}
+        return {"turns": [float(len(session.server.of_kind("turn")))]}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from benchmarks.server import BenchError
+from device_agent.errors import DeviceAgentError
 
 HERE = Path(__file__).parent
 LIBRARY = HERE / "node_modules" / "@elevenlabs" / "client" / "dist" / "lib.iife.js"
@@ -29,23 +29,23 @@ FLAGS = (
 
 
 def provide_library() -> None:
-    """Installs the package from the lock file, if it is not there. Raises BenchError where that cannot be done."""
+    """Installs the package from the lock file, if need be. Raises DeviceAgentError where that cannot be done."""
     if LIBRARY.exists():
         return
     command = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
     try:
         done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=180)
     except OSError as error:
-        raise BenchError("npm is needed to fetch @elevenlabs/client: sudo apt install npm") from error
+        raise DeviceAgentError("npm is needed to fetch @elevenlabs/client: sudo apt install npm") from error
     if done.returncode or not LIBRARY.exists():
-        raise BenchError(f"npm ci did not bring @elevenlabs/client: {done.stderr.strip()[-300:]}")
+        raise DeviceAgentError(f"npm ci did not bring @elevenlabs/client: {done.stderr.strip()[-300:]}")
 
 
 def chromium() -> str:
-    """Its path. Raises BenchError where it is not installed."""
+    """Its path. Raises DeviceAgentError where it is not installed."""
     if found := shutil.which("chromium"):
         return found
-    raise BenchError("Chromium is needed for this test: sudo apt install chromium")
+    raise DeviceAgentError("Chromium is needed for this test: sudo apt install chromium")
 
 
 class Page(ThreadingHTTPServer):

@@ -10,9 +10,10 @@ from array import array
 from collections.abc import Sequence
 from operator import mul
 from statistics import median
+from typing import Any
 
-from benchmarks.server import Event, Server
-from benchmarks.signals import WIRE_RATE, Match, find, likeness
+from tests.analysis import WIRE_RATE, Match, likeness, nearest
+from tests.benchmarks.server import Server
 
 PIECE = WIRE_RATE // 10  # 100 ms
 SILENT = 150.0  # root mean square; quieter pieces hold nothing to compare
@@ -42,7 +43,7 @@ def check_sound(name: str, original: array[int], arrived: array[int], after: int
     for start in starts:
         piece = original[start : start + PIECE]
         around = range(place.offset + start - JITTER, place.offset + start + JITTER + 1)
-        found = max(likeness(piece, arrived, offset) for offset in around)
+        found = max(likeness(arrived, offset, piece) for offset in around)
         if found < least:
             bad.append(f"{found:.2f} at {1000 * start // WIRE_RATE} ms")
     assert not bad, f"{name}: {len(bad)} of {len(starts)} pieces of 100 ms did not arrive as sent: {', '.join(bad)}"
@@ -52,7 +53,7 @@ def check_sound(name: str, original: array[int], arrived: array[int], after: int
 def _locate(original: array[int], arrived: array[int], starts: list[int], after: int) -> Match:
     """Where `original` begins in `arrived`, judged by its first three pieces that can be compared."""
     head = original[starts[0] : starts[0] + 3 * PIECE]
-    match = find(head, arrived, first=after)
+    match = nearest(arrived, head, first=after)
     return Match(match.offset - starts[0], match.likeness)
 
 
@@ -70,10 +71,10 @@ def check_heard_processed(spoken: list[array[int]], received: array[int]) -> Non
     """
     position, size, slip = 0, 2 * PIECE, WIRE_RATE // 25
     for number, line in enumerate(spoken, 1):
-        place = find(line, received, first=position).offset
+        place = nearest(received, line, first=position).offset
         starts = [start for start in pieces(line) if start % size == 0 and start + size <= len(line)]
         found = [
-            find(line[at : at + size], received, max(0, place + at - slip), place + at + slip).likeness for at in starts
+            nearest(received, line[at : at + size], place + at - slip, place + at + slip).likeness for at in starts
         ]
         assert median(found) >= ALIKE, f"spoken line {number}: the stretches that arrived are unlike: {found}"
         position = place + len(line)
@@ -81,17 +82,17 @@ def check_heard_processed(spoken: list[array[int]], received: array[int]) -> Non
 
 def check_turns(transcripts: list[str], responses: list[str], server: Server, turns: int) -> None:
     """The client called back with each of the server's `turns` transcripts and with each reply's text."""
-    heard = [event["transcript"] for event in server.events("turn")]
-    said = [event["text"] for event in server.events("reply")]
+    heard = [event["transcript"] for event in server.of_kind("turn")]
+    said = [event["text"] for event in server.of_kind("reply")]
     assert len(heard) == turns, f"the server heard {len(heard)} turns, not {turns}: {heard}"
     assert all(heard), f"the server did not understand all turns: {heard}"
     assert transcripts == heard, f"the client was told {transcripts}, the server heard {heard}"
     assert responses == said, f"the client was told {responses}, the server said {said}"
 
 
-def check_interrupted(corrections: list[tuple[str, str]], server: Server) -> Event:
+def check_interrupted(corrections: list[tuple[str, str]], server: Server) -> dict[str, Any]:
     """One reply was cut short, and the client knows by how much; returns the server's interruption."""
-    sent = server.events("sent", type="interruption")
+    sent = server.of_kind("sent", type="interruption")
     assert len(sent) == 1, f"{len(sent)} interruptions were sent, not one"
     assert len(corrections) == 1, f"the client knows of {len(corrections)} corrections, not one"
     original, corrected = corrections[0]
@@ -101,5 +102,5 @@ def check_interrupted(corrections: list[tuple[str, str]], server: Server) -> Eve
 
 def check_manners(server: Server) -> None:
     """The client broke no rule of the protocol, and answered pings."""
-    assert not server.events("violation"), server.events("violation")
-    assert server.events("pong"), "no ping was answered"
+    assert not server.of_kind("violation"), server.of_kind("violation")
+    assert server.of_kind("pong"), "no ping was answered"

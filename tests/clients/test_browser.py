@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from benchmarks.server import Server, until
-from benchmarks.signals import CARD_RATE, WIRE_RATE, resampled, samples
 from steady import steadily
 
 from device_agent.bench.visitor import speech
 from device_agent.simulator.voice import flite
+from tests.analysis import RATE, WIRE_RATE, resampled, samples
+from tests.benchmarks.server import Server
+from tests.patience import until
 
 from .browser import browse
 from .evidence import check_heard_processed, check_interrupted, check_manners, check_sound, check_turns
@@ -52,17 +53,17 @@ class Visit:
 
 
 def visit(*options: str) -> Iterator[Visit]:
-    microphone = array("h", bytes(2 * LENGTH_S * CARD_RATE))
+    microphone = array("h", bytes(2 * LENGTH_S * RATE))
     spoken = []
     for at, text in PLAN.items():
-        line, start = samples(speech(text)), round(at * CARD_RATE)
+        line, start = samples(speech(text)), round(at * RATE)
         microphone[start : start + len(line)] = line
-        spoken.append(resampled(line, CARD_RATE, WIRE_RATE))
+        spoken.append(resampled(line, RATE, WIRE_RATE))
     with (
         Server("--allow-origin", "--first-message", "", *options, script=None) as server,
-        browse(server.url, microphone, CARD_RATE) as page,
+        browse(server.url, microphone, RATE) as page,
     ):
-        server.wait("reply", timeout_s=60, number=len(PLAN))
+        server.wait("reply", timeout=60, number=len(PLAN))
         server.order("close", code=1000)
         until(lambda: any(c["kind"] == "onDisconnect" for c in page.callbacks), 10, "no onDisconnect")
         yield Visit(spoken, server.received(), server, list(page.callbacks))
@@ -88,7 +89,7 @@ def sabotaged() -> Iterator[Visit]:
 
 def test_subprotocol(conversation: Visit) -> None:
     """The client asks for the subprotocol `convai` and gets it, and connects once."""
-    assert [event["subprotocol"] for event in conversation.server.events("connected")] == ["convai"]
+    assert [event["subprotocol"] for event in conversation.server.of_kind("connected")] == ["convai"]
     assert len(conversation.called("onConnect")) == 1
     assert not conversation.called("failed") + conversation.called("onError")
 
@@ -119,7 +120,7 @@ def test_heard_sabotage(conversation: Visit, change: str) -> None:
 
 def test_reply(conversation: Visit) -> None:
     """The client handed on the agent's voice, sample by sample."""
-    said = [event["text"] for event in conversation.server.events("reply")]
+    said = [event["text"] for event in conversation.server.of_kind("reply")]
     check_sound("first reply", samples(flite(said[0])), conversation.audio(), least=0.999)
 
 

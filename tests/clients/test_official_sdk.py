@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from benchmarks.bed import OFFICIAL, Bed
-from benchmarks.server import Event, Server
-from benchmarks.signals import CARD_RATE, WIRE_RATE, first_audible, resampled, samples
 from steady import steadily
 
 from device_agent.bench.visitor import Line, Visitor, speech
 from device_agent.simulator.voice import flite
+from tests.analysis import AUDIBLE, RATE, WIRE_RATE, onset, resampled, samples
+from tests.benchmarks.bed import OFFICIAL, Bed
+from tests.benchmarks.server import Server
 
 from .evidence import check_heard, check_interrupted, check_manners, check_sound, check_turns
 
@@ -49,12 +49,12 @@ def visit(bed: Bed, *options: str) -> Iterator[Visit]:
         gone = lambda: not session.process.alive  # noqa: E731
         session.server.wait("audio")
         Visitor(session.microphone, session.speaker, lambda text: None, gone).converse(lines)
-        if session.server.events("closing"):
+        if session.server.of_kind("closing"):
             session.process.popen.wait(5)
         yield Visit(
-            [resampled(samples(line.pcm), CARD_RATE, WIRE_RATE) for line in lines],
+            [resampled(samples(line.pcm), RATE, WIRE_RATE) for line in lines],
             session.server.received(),
-            resampled(session.speaker.samples(), CARD_RATE, WIRE_RATE),
+            resampled(session.speaker.samples(), RATE, WIRE_RATE),
             _silent_after(session.server, session.speaker),
             session.server,
             list(session.process.said),
@@ -63,13 +63,13 @@ def visit(bed: Bed, *options: str) -> Iterator[Visit]:
 
 def _silent_after(server: Server, speaker: Any) -> float:
     """From the interruption to the first 100 ms of silence."""
-    interruption: Event | None = next(iter(server.events("sent", type="interruption")), None)
+    interruption = next(iter(server.of_kind("sent", type="interruption")), None)
     if interruption is None:
         return float("inf")
     heard = speaker.samples(since=interruption["t"])
-    size = CARD_RATE // 10
+    size = RATE // 10
     starts = range(0, len(heard) - size, size // 10)
-    return next((at / CARD_RATE for at in starts if first_audible(heard[at : at + size]) is None), float("inf"))
+    return next((at / RATE for at in starts if onset(heard[at : at + size], AUDIBLE) is None), float("inf"))
 
 
 @pytest.fixture(scope="module")

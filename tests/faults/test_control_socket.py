@@ -13,15 +13,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from analysis import noise
 from bed import Run, Server, pause, started
 from link_peer import Peer
-from rig import WIRE_RATE, displaced, pcm, resampled
+from rig import displaced, pcm
 from steady import Metronome
 
 from device_agent.bench.virtual_audio import RATE, Microphone, Recorder, VirtualCards
 from device_agent.control.client import NAME
 from device_agent.control.server import BACKLOG_BYTES, CLIENTS
+from tests.analysis import WIRE_RATE, noise, resampled
 
 Keep = Callable[[int, str], None]
 NOBODY = 65534

@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from analysis import noise
 from bed import Run, Server, started
 from link_peer import Peer
 from rig import pcm
 
 from device_agent.bench.virtual_audio import Microphone, VirtualCards
 from device_agent.errors import ServiceError
+from tests.analysis import noise
 
 Keep = Callable[[int, str], None]
 NOISE_S = 1.5  # this machine is shared; the bounds themselves are in the table

@@ -1,4 +1,4 @@
-"""Measures recordings: where a known signal is, what is missing of it, clicks, levels."""
+"""Measures recordings (mono s16): where a known signal is, what is missing of it, clicks, levels, tones."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import array
 import math
 import random
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import mul
 
 import numpy as np
 
+from device_agent.runtime.resample import Resampler
+
 Samples = array.array  # of "h"
 
 RATE = 48_000
+WIRE_RATE = 16_000
+AUDIBLE = 200  # of 32767: −44 dBFS
 BLOCK = RATE // 50
 
 
@@ -23,6 +28,17 @@ class Gap:
     at_ms: float
     ms: float
     lost: bool = False
+
+
+def samples(pcm: bytes) -> Samples:
+    """s16le as numbers."""
+    return array.array("h", pcm)
+
+
+def resampled(sound: Samples, rate: int, to: int) -> Samples:
+    """The same sound, to its end."""
+    converter = Resampler(rate, to)
+    return samples(converter.process(sound.tobytes()) + converter.drain())
 
 
 def noise(seconds: float, rate: int, seed: int = 1, dbfs: float = -20.0) -> Samples:
@@ -59,19 +75,33 @@ def likeness(recorded: Samples, at: int, block: Samples) -> float:
     return float(piece @ wanted) / math.sqrt(power) if power else 0.0
 
 
-def find(recorded: Samples, block: Samples, first: int, end: int) -> int | None:
-    """The place between `first` and `end` where `block` is; None if it is nowhere."""
-    first = max(0, first)
+@dataclass(frozen=True, slots=True)
+class Match:
+    """`offset`: where in the recording the block's first sample would be. `likeness`: −1 to 1."""
+
+    offset: int
+    likeness: float
+
+
+def nearest(recorded: Samples, block: Samples, first: int = 0, end: int | None = None) -> Match:
+    """The place between `first` and `end` that is most like `block`."""
+    first, end = max(0, first), len(recorded) if end is None else end
     piece, wanted = floats(recorded[first : end + len(block)]), floats(block)
     if len(piece) < len(wanted):
-        return None
+        return Match(first, 0.0)
     size = 1 << (len(piece) + len(wanted)).bit_length()
     products = np.fft.irfft(np.fft.rfft(piece, size) * np.conj(np.fft.rfft(wanted, size)), size)
     places = len(piece) - len(wanted) + 1
     sums = np.concatenate(([0.0], np.cumsum(piece * piece)))
     energy = sums[len(wanted) : len(wanted) + places] - sums[:places]
     best = first + int(np.argmax(products[:places] / np.sqrt(energy + 1.0)))
-    return best if likeness(recorded, best, block) > 0.7 else None
+    return Match(best, likeness(recorded, best, block))
+
+
+def find(recorded: Samples, block: Samples, first: int, end: int) -> int | None:
+    """The place between `first` and `end` where `block` is; None if it is nowhere."""
+    match = nearest(recorded, block, first, end)
+    return match.offset if match.likeness > 0.7 else None
 
 
 def floats(samples: Samples) -> np.ndarray:
@@ -115,3 +145,33 @@ def frequency(samples: Samples, rate: int = RATE) -> float:
     """Of a tone, by its rising zero crossings."""
     rising = [at for at in range(1, len(samples)) if samples[at - 1] < 0 <= samples[at]]
     return (len(rising) - 1) * rate / (rising[-1] - rising[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Tone:
+    """A tone on the loudspeaker: how long it sounded in all, its frequency, its holes of 3 ms or more."""
+
+    sounding_ms: float
+    hz: float
+    gaps_ms: tuple[float, ...]
+
+
+def tone(recorded: Samples, rate: int = RATE, window_ms: int = 3) -> Tone:
+    """Measures a recording that holds one tone of at least 350 Hz (no window of 3 ms without a peak)."""
+    first, last = onset(recorded, AUDIBLE), offset(recorded, AUDIBLE)
+    if first is None or last is None:
+        return Tone(0.0, 0.0, ())
+    heard = recorded[first : last + 1]
+    size = rate * window_ms // 1000
+    quiet = [
+        max(heard[i : i + size]) < AUDIBLE and min(heard[i : i + size]) > -AUDIBLE
+        for i in range(0, len(heard) - size + 1, size)
+    ]
+    holes, run = [], 0
+    for silent in [*quiet, False]:
+        if not silent and run:
+            holes.append(float(run * window_ms))
+        run = run + 1 if silent else 0
+    sounding = 1000 * len(heard) / rate - sum(holes)
+    rises = sum(1 for a, b in pairwise(heard) if a < 0 <= b)
+    return Tone(sounding, 1000 * rises / sounding if sounding else 0.0, tuple(holes))

@@ -1,7 +1,7 @@
 """`device-agent run` with a button that can be pressed: lines on stdin drive the pins of the mock backend.
 
 `press` and `release` move the button, `volume 50` and `mute` stand for what others order; each change of the light is
-one line on stdout, with its time: `light` when it was ordered, `pin` when the LED's pin had it.
+one line on stdout, with its time: `light` when it was ordered, `pin` with its level when the LED's pin had it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main(settings: Sequence[str]) -> int:
         while not pause.wait(0.001):
             if pins.led.state != last:
                 last = pins.led.state
-                inbox.put(Line(f"pin {int(last)} {time.monotonic()}"))
+                inbox.put(Line(f"pin {float(last):.3f} {time.monotonic()}"))
 
     def press_buttons() -> None:
         for line in sys.stdin:
