@@ -17,6 +17,7 @@ from websocket import create_connection
 
 from device_agent.bench.demo import Simulator
 from device_agent.bench.virtual_audio import RATE, VirtualCards
+from device_agent.errors import DeviceAgentError
 from device_agent.simulator.faults import MALFORMED
 from tests.analysis import WIRE_RATE, frequency, noise, onset, resampled
 
@@ -149,7 +150,7 @@ def test_a_device_that_stops_at_a_hostile_message_is_missed(cards: VirtualCards)
         run.ready()
         run.process.send_signal(signal.SIGSTOP)
         try:
-            with pytest.raises(AssertionError, match="the loudspeaker sounds"):
+            with pytest.raises(DeviceAgentError, match="the loudspeaker sounds"):
                 heard_on(run, 1)
         finally:
             run.process.send_signal(signal.SIGCONT)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from rig import SILENT_AGENT, call, read
 from steady import Metronome
-from test_device_button import Button, button
 
 from device_agent.audio.clips import SOUNDS
 from device_agent.bench.demo import Simulator
@@ -19,17 +18,13 @@ from device_agent.bench.systemd import Systemd
 from device_agent.bench.virtual_audio import Microphone, Recorder, VirtualCards
 from device_agent.protocol import ulaw
 from tests.analysis import RATE, WIRE_RATE, Samples, dbfs, find, likeness, onset, resampled
+from tests.hand import Hand, hand
 from tests.patience import until
 
 EARCONS_ON = ("sounds.earcons=true", "activation.modes=toggle")
+NOBODY = "ws://127.0.0.1:9"  # nobody listens there
 REACH_S = 1.5
 BIAS_S = 0.05  # the recording may begin so much earlier than its first sample's arrival says
-
-
-class Nobody:
-    """An address where nobody listens."""
-
-    url = "ws://127.0.0.1:9"
 
 
 class Ears:
@@ -77,19 +72,19 @@ def place(heard: Samples, wanted: Samples) -> int | None:
 
 
 @pytest.fixture
-def pressed(cards: VirtualCards, tmp_path: Path) -> Iterator[tuple[Button, Ears, Simulator, Metronome]]:
+def pressed(cards: VirtualCards, tmp_path: Path) -> Iterator[tuple[Hand, Ears, Simulator, Metronome]]:
     """A device with a button and earcons, connected to nothing yet."""
     with (
         Recorder(cards) as speaker,
         Microphone(cards) as _,
         Metronome() as metronome,
         Simulator(tmp_path / "heard.wav", *SILENT_AGENT) as simulator,
-        button(simulator, cards, *EARCONS_ON) as device,
+        hand(simulator.url, cards.environ, *EARCONS_ON) as device,
     ):
         yield device, Ears(speaker), simulator, metronome
 
 
-def test_a_press_is_answered_by_a_sound_at_once(pressed: tuple[Button, Ears, Simulator, Metronome]) -> None:
+def test_a_press_is_answered_by_a_sound_at_once(pressed: tuple[Hand, Ears, Simulator, Metronome]) -> None:
     """From the pin's edge to the loudspeaker: a closed stream says "listening", an open one "done". (The aim is 100 ms;
     the bound leaves room for this machine.) Without a press nothing sounds."""
     device, ears, simulator, _ = pressed
@@ -98,11 +93,11 @@ def test_a_press_is_answered_by_a_sound_at_once(pressed: tuple[Button, Ears, Sim
         down = device.move("press")
         times.append(ears.hear("listening", down)[0] - down)
         device.move("release")
-        device.lit("listening", down)
+        device.shows("listening", down)
         down = device.move("press")
         times.append(ears.hear("done", down)[0] - down)
         device.move("release")
-        device.lit("idle", down)
+        device.shows("idle", down)
     print("press to sound, ms:", *(round(1000 * t) for t in times))
     assert statistics.median(times) < 0.15
     assert simulator.of_kind("violation") == []
@@ -111,19 +106,19 @@ def test_a_press_is_answered_by_a_sound_at_once(pressed: tuple[Button, Ears, Sim
 
 
 def test_the_agent_never_hears_a_sound_of_ours_that_the_microphone_does_not(
-    pressed: tuple[Button, Ears, Simulator, Metronome],
+    pressed: tuple[Hand, Ears, Simulator, Metronome],
 ) -> None:
     """What we play goes to the loudspeaker only: the server hears silence all the time."""
     device, ears, simulator, _ = pressed
     down = device.move("press")
     ears.hear("listening", down)
     device.move("release")
-    device.lit("listening", down)
+    device.shows("listening", down)
     until(lambda: len(read(simulator.record)) > WIRE_RATE // 2, 5, "the server hears something")
     assert not any(read(simulator.record))
 
 
-def test_the_volume_is_that_of_the_curve_and_0_is_silent(pressed: tuple[Button, Ears, Simulator, Metronome]) -> None:
+def test_the_volume_is_that_of_the_curve_and_0_is_silent(pressed: tuple[Hand, Ears, Simulator, Metronome]) -> None:
     """At 50 everything is 18 dB softer, at 0 a press is answered by the light alone."""
     device, ears, _, _ = pressed
     device.move("volume 50")
@@ -133,14 +128,13 @@ def test_the_volume_is_that_of_the_curve_and_0_is_silent(pressed: tuple[Button, 
     device.move("release")
     device.move("volume 0")
     down = device.move("press")
-    device.lit("idle", down)
+    device.shows("idle", down)
     assert ears.nothing(down, 0.7)
 
 
 def test_a_press_is_answered_without_a_network(cards: VirtualCards) -> None:
     """An address where nobody listens: the press is answered, then the failure is heard, then the next press."""
-    nobody = Nobody()
-    with Recorder(cards) as speaker, Microphone(cards) as _, button(nobody, cards, *EARCONS_ON) as device:
+    with Recorder(cards) as speaker, Microphone(cards) as _, hand(NOBODY, cards.environ, *EARCONS_ON) as device:
         ears = Ears(speaker)
         down = device.move("press")
         lost, _ = ears.hear("no-network", down)
@@ -158,8 +152,11 @@ def test_a_press_is_answered_without_a_network(cards: VirtualCards) -> None:
 
 def test_what_is_wrong_is_said_without_a_network(cards: VirtualCards) -> None:
     """In the language that is configured, right behind its earcon (a busy machine may tear a hole between them)."""
-    spoken = ("sounds.speech=true", "sounds.language=de")
-    with Recorder(cards) as speaker, Microphone(cards) as _, button(Nobody(), cards, *EARCONS_ON, *spoken) as device:
+    with (
+        Recorder(cards) as speaker,
+        Microphone(cards) as _,
+        hand(NOBODY, cards.environ, *EARCONS_ON, *spoken) as device,
+    ):
         ears = Ears(speaker)
         down = device.move("press")
         device.move("release")
@@ -168,7 +165,7 @@ def test_what_is_wrong_is_said_without_a_network(cards: VirtualCards) -> None:
         assert abs(said - told - len(earcon("no-network")) / RATE) < 0.3
 
 
-def test_a_mute_is_heard_while_the_streams_are_closed(pressed: tuple[Button, Ears, Simulator, Metronome]) -> None:
+def test_a_mute_is_heard_while_the_streams_are_closed(pressed: tuple[Hand, Ears, Simulator, Metronome]) -> None:
     """The loudspeaker is opened for the earcon and closed after it; a press says it again."""
     device, ears, _, _ = pressed
     muted = device.move("mute")

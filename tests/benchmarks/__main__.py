@@ -23,7 +23,7 @@ from .measure import Measured, Row
 from .table import ROWS
 
 CLIENTS = (OFFICIAL, OURS)
-OURS_ONLY = ("ready", "idle", "press")
+OURS_ONLY = ("ready", "everything", "idle", "press")
 
 
 def commit() -> str:

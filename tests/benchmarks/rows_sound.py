@@ -20,6 +20,9 @@ EVENTS_MS = (100, 250, 1000, 4000, 60_000)
 WINDOW_S = 12.0
 CORE = 0
 STILL_S = 0.2
+EVERYTHING = ("audio.echo=aec", "gate.second_opinion=silero", "activation.modes=always-on,wake-word",
+              "sounds.earcons=true", "sounds.speech=true", "panel.backend=mock", "panel.button_pin=17",
+              "panel.led_pin=27", "panel.mute_pin=22", "lights.kind=pwm")  # fmt: skip
 BUTTON = ("activation.modes=toggle", "panel.backend=mock", "panel.button_pin=17")
 
 
@@ -160,6 +163,14 @@ def resources(bed: Bed, client: Client) -> Measured:
 def resources_40(bed: Bed, client: Client) -> Measured:
     found = resources(bed, client.with_settings("audio.period_ms=40"))
     return {"quiet": found["quiet"], "talking": found["talking"]}
+
+
+def everything(bed: Bed, client: Client) -> Measured:
+    """Ours only: with every extra (echo canceller, second opinion, wake words) and the panel, on mock pins."""
+    if not client.ours:
+        return {}
+    found = resources(bed, client.with_settings(*EVERYTHING))
+    return {"rss": found["rss"], "threads": found["threads"], "talking": found["talking"]}
 
 
 def idle(bed: Bed, client: Client) -> Measured:

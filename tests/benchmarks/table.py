@@ -116,6 +116,10 @@ ROWS = (
         Line("… with audio.period_ms = 40 (the SDK always takes 250)", "≤ 1.7 / 2.0 s/min",
              medians("quiet", "talking", unit="s/min", digits=2)),
     )),
+    Row("everything", sound.everything, 1, (
+        Line("every extra on: OS threads / MB / CPU talking, s/min", "≤ 18 / 85 / –",
+             medians("threads", "rss", "talking", unit="")),
+    )),
     Row("idle", sound.idle, 1, (
         Line("CPU idle: streams closed / waiting for a voice", "≤ 0.1 / 0.7 s/min",
              medians("closed", "listening", unit="s/min", digits=2)),
