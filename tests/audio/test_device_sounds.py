@@ -35,9 +35,7 @@ class Ears:
 
     def hear(self, name: str, since: float) -> tuple[float, float]:
         """When, from `since` on, this earcon became audible, and how much louder than it was made (dB)."""
-        wanted = earcon(name)[
-            : RATE * 3 // 4
-        ]  # of a sentence its beginning: this machine may tear a hole into the rest
+        wanted = earcon(name)[: RATE * 3 // 4]  # of a sentence the beginning: a machine may tear a hole into the rest
         since -= BIAS_S
         reach_s = REACH_S + len(wanted) / RATE
 
@@ -152,11 +150,8 @@ def test_a_press_is_answered_without_a_network(cards: VirtualCards) -> None:
 
 def test_what_is_wrong_is_said_without_a_network(cards: VirtualCards) -> None:
     """In the language that is configured, right behind its earcon (a busy machine may tear a hole between them)."""
-    with (
-        Recorder(cards) as speaker,
-        Microphone(cards) as _,
-        hand(NOBODY, cards.environ, *EARCONS_ON, *spoken) as device,
-    ):
+    settings = (*EARCONS_ON, "sounds.speech=true", "sounds.language=de")
+    with Recorder(cards) as speaker, Microphone(cards) as _, hand(NOBODY, cards.environ, *settings) as device:
         ears = Ears(speaker)
         down = device.move("press")
         device.move("release")
