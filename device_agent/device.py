@@ -139,6 +139,8 @@ class Device:
         from device_agent.control.server import Control, Facts
 
         facts = Facts(self.post, lambda: self.snapshot, self.status, self._settings.control.captions, self.reload)
+        if self._listener is not None:
+            self._listener.abandon()  # it hangs: else its socket would be taken for another device's
         self._listener = Control(path, facts, self._supervisor.failed)
         return self._listener
 

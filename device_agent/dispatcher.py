@@ -12,7 +12,7 @@ from device_agent.core.events import Event, Tick
 from device_agent.core.indicator import Snapshot
 from device_agent.runtime.deadline import Clock
 from device_agent.runtime.mailbox import Mailbox
-from device_agent.runtime.worker import Worker
+from device_agent.runtime.worker import IN_USE_S, Worker
 
 BATCH = 16
 
@@ -27,7 +27,7 @@ class Dispatcher(Worker):
     A performer never blocks: it puts an order into a driver's bounded queue or moves a handle in a ring.
     """
 
-    limit_s = 1.0
+    limit_s = IN_USE_S
 
     def __init__(
         self,

@@ -25,7 +25,11 @@ from device_agent.system.notify import Notifier
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 1.0  # how often heartbeats are looked at
+LOOK_S = 1.0  # heartbeats are looked at so often, and as soon as one is missed
+PATIENCE = 1.5  # a worker is aborted when its limit has passed, and replaced after so many of them …
+MOVING = 3.0  # … or so many, if the kernel has seen it move: it is late, but does not stand still
+OVERSLEPT_S = 0.25  # what kept this thread so long may have kept all others, too …
+EXCUSES = 2  # … which counts so often in a row: a machine that is always late must not hide who hangs
 STOP_S = 2.0
 EXIT_S = 6.0  # whatever happens, the process ends
 REPLACEMENTS = 3  # of one worker …
@@ -140,8 +144,11 @@ class Supervisor:
         self._stop_s = stop_s
         self._posts: dict[str, Post] = {}
         self._said = ""
-        self._next_look = clock()
+        self._next_look = self._excused = clock()
+        self._overslept = 0
         self._exit_code: int | None = None
+        self._ending = False
+        """A signal has asked for the end."""
         self._shown: set[int | None] = set()  # threads that hang, whose stack was written
         self.goodbye: Callable[[], None] = lambda: None
         self.status: Callable[[], str] = lambda: ""
@@ -189,14 +196,18 @@ class Supervisor:
             except BaseException:
                 self._stop()
                 raise
-            self._notifier.ready()
-            self.on_ready()
+            if not self._ending:
+                self._notifier.ready()
+                self.on_ready()
             while self._exit_code is None:
                 self._turn()
             return self._stop()
 
     def _start(self) -> None:
         for post in self._posts.values():
+            if self._ending:  # not all that follows has to load first
+                self._exit_code = 0
+                return
             post.worker = post.worker or (post.make() if post.make else None)
             assert post.worker is not None
             post.worker.start()
@@ -204,9 +215,9 @@ class Supervisor:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        # The handlers only put: anything that takes a lock could meet the main thread holding it.
+        # The handlers only note: anything that takes a lock could meet the main thread holding it.
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
-        before = [signal.signal(n, lambda number, _: self._inbox.put(Signalled(number))) for n in numbers]
+        before = [signal.signal(number, self._note) for number in numbers]
         thread_hook, threading.excepthook = threading.excepthook, self._thread_failed
         unraisable_hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
         faulthandler.enable(STDERR, all_threads=True)  # SIGABRT, which systemd's watchdog sends, and crashes
@@ -224,6 +235,10 @@ class Supervisor:
             threading.excepthook, sys.unraisablehook = thread_hook, unraisable_hook
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
+
+    def _note(self, number: int, _: object) -> None:
+        self._ending = self._ending or number != signal.SIGUSR2
+        self._inbox.put(Signalled(number))
 
     def _thread_failed(self, args: threading.ExceptHookArgs) -> None:
         """A thread that is nobody's worker, as a library may have started."""
@@ -250,8 +265,8 @@ class Supervisor:
             self._fault(message.text)
         # By the clock, not only when the inbox is empty: a chatty log must not keep the watchdog hungry.
         if message is None or self._clock() >= self._next_look:
-            self._next_look = self._clock() + self._look_s
             self._watch()
+            self._next_look = self._when_to_look()
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGUSR2:
@@ -281,7 +296,11 @@ class Supervisor:
         """Only progress feeds the watchdog."""
         signal.setitimer(signal.ITIMER_REAL, HANG_S)
         now = self._clock()
-        helped = [self._escalate(name, now) for name in self._posts if self.worker(name).overdue(now)]
+        self._overslept = self._overslept + 1 if now - self._next_look > OVERSLEPT_S else 0
+        if 0 < self._overslept <= EXCUSES:  # the machine stood still, or this process: nobody is to blame
+            self._excused = now
+        overdue = [name for name in self._posts if self.worker(name).overdue(now, self._excused)]
+        helped = [self._escalate(name, now) for name in overdue]
         if all(helped) and self.healthy():
             self._notifier.watchdog()
         self.look()
@@ -290,15 +309,25 @@ class Supervisor:
             self._said = status
             self._notifier.status(status)
 
+    def _when_to_look(self) -> float:
+        """In a while; sooner where a worker, if it does not beat, would have to be aborted or replaced by then."""
+        now = self._clock()
+        moments = [now + self._look_s]
+        for worker in (self.worker(name) for name in self._posts):
+            left = [limit - worker.late(now, self._excused) for limit in (worker.limit_s, PATIENCE * worker.limit_s)]
+            moments += [now + seconds for seconds in left if seconds > 0 and worker.heart.due]
+        return min(moments)
+
     def _escalate(self, name: str, now: float) -> bool:
         """Show where the worker hangs and abort it; if that does not help, replace it. False: it cannot be helped."""
         worker = self.worker(name)
-        late = now - worker.heart.at
+        late = worker.late(now, self._excused)
         log.error("worker.overdue name=%s state=%r seconds=%.1f", name, worker.heart.state, late)
         if worker.ident not in self._shown:  # half-way to its replacement, while it still stands where it hangs
             self._shown.add(worker.ident)
             faulthandler.dump_traceback(STDERR, all_threads=True)
-        if late <= 2 * worker.limit_s:
+        moved = worker.moved() and worker.replaceable
+        if late < (MOVING if moved else PATIENCE) * worker.limit_s:
             worker.unblock()
             return True
         helped = self._replace(name) if worker.replaceable else self._lose(name, f" ({worker.heart.state})")

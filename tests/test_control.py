@@ -310,6 +310,23 @@ def test_a_second_device_leaves_the_first_its_socket(start: Callable[..., Desk])
 
 
 # ------------------------------------------------------------------------------------------- commands
+def test_who_takes_the_place_of_a_thread_that_hangs_gets_its_socket(start: Callable[..., Desk]) -> None:
+    """The old one lets nobody in; when it comes back to its senses it leaves the new socket alone."""
+    free = threading.Event()
+    stuck = start()
+    stuck.control._spread = free.wait  # type: ignore[assignment]
+    stuck.control.unblock()
+    stuck.control.abandon()
+    deadline = Deadline(5.0)
+    while _listens(stuck.path):
+        assert not deadline.passed
+    new = start()
+    free.set()
+    stuck.control.request_stop()
+    assert stuck.control.join(Deadline(5.0))
+    assert _listens(new.path)
+
+
 def test_commands(start: Callable[..., Desk], capsys: pytest.CaptureFixture[str]) -> None:
     """Each command is one wish; `status` says what holds, and by its exit code whether a person must act."""
     desk = start()

@@ -183,9 +183,11 @@ class Desk:
         self.reference = Reference()
         self.canceller = FakeCanceller("aec")
         self.broken = broken
+        self.made = 0
         self.control = EchoControl(setting, self.reference, lambda: self.speaker, self.events.append, self._make)
 
     def _make(self, name: str, _: Reference) -> FakeCanceller:
+        self.made += 1
         if self.broken:
             raise AudioError("it does not load")
         self.canceller.name = name
@@ -251,3 +253,16 @@ def test_a_canceller_that_does_not_load_leaves_half_duplex() -> None:
     desk.speaker = SPEAKER
     desk.control.look(MICROPHONE)
     assert desk.events == [Echo("half-duplex")]
+
+
+@needs_livekit
+@pytest.mark.parametrize(("setting", "broken", "made"), [("auto", False, 1), ("off", False, 0), ("aec", True, 2)])
+def test_a_library_that_loads_slowly_is_loaded_before_the_microphone_opens(
+    setting: str, broken: bool, made: int
+) -> None:
+    """What was made ahead is what is used; one that does not load is tried once more, and said."""
+    desk = Desk(setting, broken)
+    desk.control.prepare()
+    desk.control.look(MICROPHONE)
+    assert desk.made == made
+    assert desk.events == [Echo("half-duplex" if broken else "aec" if made else setting)]

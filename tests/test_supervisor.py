@@ -75,6 +75,16 @@ class Deaf(Patient):
         self.beat("stuck", due=True)
         self.free.wait()
 
+    def moved(self) -> bool:
+        return False  # whatever this machine makes of a thread that has just begun
+
+
+class Busy(Deaf):
+    """Runs, but comes to nothing."""
+
+    def moved(self) -> bool:
+        return True
+
 
 class Bench:
     """A supervisor with short looks, and what it wrote."""
@@ -172,24 +182,67 @@ def test_the_dispatcher_is_never_replaced() -> None:
     assert bench.supervisor.run() == EXIT_FAULT
 
 
-def test_a_stuck_worker_is_aborted_then_replaced() -> None:
-    """A beat that is due and does not come: first what the worker hangs in is aborted, then it is replaced."""
-    now = [0.0]
-    bench = Bench(patience=5)
-    stuck = bench.worker(Deaf, "link")
-    stuck.limit_s, stuck.clock = 3.0, lambda: now[0]
+class Sleeper:
+    """A clock for a supervisor that waits in earnest for a millisecond at most, and then believes what it is told."""
+
+    def __init__(self, bench: Bench, oversleeps: Callable[[int], float]) -> None:
+        self.now = 0.0
+        self.looks: list[float] = []
+        self._oversleeps = oversleeps
+        self._honest, bench.inbox.get = bench.inbox.get, self._get  # type: ignore[method-assign]
+
+    def __call__(self) -> float:
+        return self.now
+
+    def _get(self, timeout: float) -> object:
+        message = self._honest(0)
+        if message is None:
+            self.now += timeout + self._oversleeps(len(self.looks))
+            self.looks.append(self.now)
+        return message
+
+
+def watched(oversleeps: Callable[[int], float], kind: type[Deaf] = Deaf) -> tuple[list[str], list[float]]:
+    """What becomes of a worker that stands still from 0 on, and when heartbeats are looked at."""
+    bench = Bench(patience=8)
+    clock = Sleeper(bench, oversleeps)
+    stuck = bench.worker(kind, "link")
+    stuck.limit_s, stuck.clock = 1.0, clock
     kinds = iter([stuck, bench.worker(Patient, "link")])
-    supervisor = Supervisor(bench.inbox, bench.lines.append, bench.diary, clock=lambda: now[0], look_s=0.001)  # type: ignore[arg-type]
+    supervisor = Supervisor(bench.inbox, bench.lines.append, bench.diary, clock=clock, look_s=0.9)  # type: ignore[arg-type]
     supervisor.add("link", lambda: next(kinds))
-
-    def pass_time() -> str:
-        now[0] += 2.0
-        return ""
-
-    supervisor.status = pass_time
     assert supervisor.run() == 0
-    assert bench.log[:3] == ["link is aborted", "link is aborted", "link is stopped"]
     stuck.free.set()  # type: ignore[attr-defined]
+    return bench.log, [round(at, 1) for at in clock.looks]
+
+
+def test_a_stuck_worker_is_aborted_then_replaced() -> None:
+    """A beat that is due and does not come: first what the worker hangs in is aborted, half a limit later it is
+    replaced; each is looked for when it is due, whatever the rhythm of looks."""
+    log, looks = watched(lambda look: 0.0)
+    assert log[:3] == ["link is aborted", "link is stopped", "link runs"]
+    assert looks[:4] == [0.0, 0.9, 1.0, 1.5]
+
+
+def test_who_moves_is_given_more_time() -> None:
+    """A thread that the kernel sees run does not stand still, but late is late: it is replaced after three limits."""
+    log, looks = watched(lambda look: 0.0, Busy)
+    assert log[: log.index("link is stopped")] == ["link is aborted"] * 3
+    assert looks[:6] == [0.0, 0.9, 1.0, 1.5, 2.4, 3.3]
+
+
+def test_who_oversleeps_blames_nobody() -> None:
+    """A stop of the whole process, in which nobody could beat, counts for nobody: the limit begins after it."""
+    log, looks = watched(lambda look: 5.0 if look == 1 else 0.0)
+    assert log[:3] == ["link is aborted", "link is stopped", "link runs"]
+    assert looks[:5] == [0.0, 5.9, 6.8, 6.9, 7.4]
+
+
+def test_a_machine_that_is_always_late_hides_nobody_who_hangs() -> None:
+    """Only two oversleeps in a row are an excuse."""
+    log, looks = watched(lambda look: 0.5)
+    assert log[:3] == ["link is aborted", "link is stopped", "link runs"]
+    assert looks[3] < 8
 
 
 def test_a_worker_that_keeps_all_others_out_ends_the_process() -> None:
@@ -286,6 +339,23 @@ def test_sigterm_ends_the_run() -> None:
     bench.supervisor.status = lambda: os.kill(os.getpid(), signal.SIGTERM) or ""
     assert bench.supervisor.run() == 0
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_during_the_start_does_not_wait_for_the_rest_of_it() -> None:
+    """What has not been started never is; what has been is stopped."""
+    bench = Bench()
+
+    def ask_for_the_end() -> Worker:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return bench.worker(Patient, "link")
+
+    bench.supervisor.add("capture", lambda: bench.worker(Patient, "capture"))
+    bench.supervisor.add("link", ask_for_the_end)
+    bench.supervisor.add("playback", lambda: bench.worker(Patient, "playback"))
+    assert bench.supervisor.run() == 0
+    assert bench.supervisor.find("playback") is None
+    assert [entry for entry in bench.log if "runs" not in entry] == ["link is stopped", "capture is stopped"]
+    assert bench.diary.said == ["stopping"]
 
 
 def test_lines_are_written_by_the_main_thread_and_bounded() -> None:

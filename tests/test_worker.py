@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeClock, Rendezvous
 
 from device_agent.runtime.deadline import Deadline
-from device_agent.runtime.worker import Worker
+from device_agent.runtime.worker import Worker, rests
 
 
 class Waiter(Worker):
@@ -96,8 +96,9 @@ def test_only_progress_that_is_due_can_be_overdue() -> None:
     worker = Waiter(clock=clock)
     worker.beat("reading", due=True)
     assert (worker.heart.turns, worker.heart.at, worker.heart.state) == (1, 10.0, "reading")
-    assert not worker.overdue(10.0 + worker.limit_s)
-    assert worker.overdue(10.1 + worker.limit_s)
+    assert not worker.overdue(9.9 + worker.limit_s)
+    assert worker.overdue(10.0 + worker.limit_s)
+    assert not worker.overdue(10.0 + worker.limit_s, excused=10.5)
     worker.beat("away", due=False)
     assert not worker.overdue(1e6)
 
@@ -108,3 +109,23 @@ def test_a_worker_has_work() -> None:
     worker.unblock()
     with pytest.raises(NotImplementedError):
         worker.run()
+
+
+def test_a_thread_that_stands_still_has_not_moved() -> None:
+    """The kernel's count of a thread says whether it ran in between; one that has ended stands still."""
+    worker = Waiter()
+    worker.start()
+    assert worker.there.reached()
+    deadline = Deadline(5.0)
+    while worker.moved() or worker.moved():
+        assert not deadline.passed
+    worker.there.release()
+    worker.request_stop()
+    assert worker.join(deadline)
+    worker.moved()
+    assert not worker.moved()
+
+
+def test_a_thread_that_runs_has_moved() -> None:
+    """Whoever asks runs."""
+    assert rests(threading.get_native_id()) == -1

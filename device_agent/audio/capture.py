@@ -190,6 +190,8 @@ class Capture(StreamWorker):
         super().use(on)
 
     def open(self) -> Card:
+        if self._echo is not None:
+            self._echo.prepare()
         return self._devices.open_input()
 
     def session(self, card: Card) -> Recording:

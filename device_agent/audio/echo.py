@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 from device_agent.audio.cancellers import AEC_INSTALL, Canceller, SpeexCanceller, WebrtcCanceller, webrtc_available
 from device_agent.audio.card import Card
@@ -57,6 +58,16 @@ class EchoControl:
         self._canceller: Canceller | None = None
         self._watch = EchoWatch()
         self._told: Echo | None = None
+
+    def prepare(self) -> None:
+        """Before the first microphone opens: make what will probably be needed. Its library takes half a second to
+        load, on a small board several, and the microphone does not wait.
+        """
+        speaker = self._loudspeaker()
+        if self._pair or means(self._setting, "", speaker.name if speaker else "", webrtc_available(), False) != "aec":
+            return
+        with suppress(AudioError):  # `look` says it
+            self._canceller = self._canceller or self._make("aec", self._reference)
 
     def look(self, microphone: Card) -> None:
         """Before each read: another pair of cards may need other means."""

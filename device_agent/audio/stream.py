@@ -13,7 +13,7 @@ from device_agent.audio.devices import Card, Devices
 from device_agent.core.events import DeviceDown, DeviceUp, Event
 from device_agent.errors import AudioError
 from device_agent.runtime.deadline import Clock
-from device_agent.runtime.worker import Worker
+from device_agent.runtime.worker import IN_USE_S, Worker
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ LOOK_S = 0.2  # while a card is away: how often to look whether one has come
 SETTLE_S = 0.1  # it is listed before its last part is ready
 GLANCE_S = 0.1  # without samples so long: is the card still there?
 LOST_S = 0.5
-INSIDE = {"starting": 10.0, "opening": 5.0, "closing": 5.0, "renewing": 5.0}
+INSIDE = {"starting": 13.0, "opening": 6.7, "closing": 6.7, "renewing": 6.7}
 """What is done inside PortAudio, under its lock, and how long it may take on a slow machine (s). Whoever hangs there
 keeps everybody else out: then only a new process helps."""
 START_S = 2.5  # a sound server may let a silent source sleep for 2 s before its first sample
@@ -109,7 +109,7 @@ class StreamWorker(Worker):
             session = self.session(card)
             announced = False
             self.beat("open", due=True)  # before the shorter limit: what was done inside may have taken longer
-            self.limit_s = Worker.limit_s
+            self.limit_s = IN_USE_S
             while self._wanted and not self._devices.renewing and not self.stopping.is_set():
                 self.beat("open", due=True)
                 wait = session.turn()

@@ -11,6 +11,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,9 @@ class Control(Worker):
     foreign user, a client that does not read: the connection is closed.
     """
 
+    limit_s = 2.0
+    reload_s = 6.0
+
     def __init__(
         self,
         path: Path,
@@ -92,6 +96,7 @@ class Control(Worker):
         self._path = path
         self._facts = facts
         self._wakeup = Wakeup()
+        self._listener: socket.socket | None = None
         self._news: deque[bytes] = deque(maxlen=NEWS)
         self._clients: dict[int, Connection] = {}
         self._poller = select.poll()
@@ -119,10 +124,17 @@ class Control(Worker):
     def unblock(self) -> None:
         self._wakeup.set()
 
+    def abandon(self) -> None:
+        """Nobody is let in any more, although the thread hangs: another may have its place. Any thread."""
+        if self._listener is not None:
+            with suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+
     # ------------------------------------------------------------------------------- the control thread
     def run(self) -> None:
         try:
-            listener = listen(self._path)
+            listener = self._listener = listen(self._path)
+            mine = self._path.stat().st_ino
         except OSError as error:
             log.warning("control.off path=%s reason=%r", self._path, error.strerror)
             self.beat("off", due=False)
@@ -134,7 +146,8 @@ class Control(Worker):
             for client in list(self._clients.values()):
                 self._drop(client)
             listener.close()
-            self._path.unlink(missing_ok=True)
+            if self._path.exists() and self._path.stat().st_ino == mine:  # not of who has taken our place
+                self._path.unlink(missing_ok=True)
 
     def _serve(self, listener: socket.socket) -> None:
         poller = self._poller
@@ -220,10 +233,15 @@ class Control(Worker):
         """Reads some small files: a memory card that is slow holds up nothing but this thread."""
         if self._facts.reload is None:
             return refusal("this device cannot read its configuration again")
+        self.limit_s = self.reload_s
+        self.beat("reloading", due=True)
         try:
             change = self._facts.reload()
         except DeviceAgentError as error:  # a mistake in it, or a file that cannot be read
             return refusal("; ".join(str(error).splitlines()))
+        finally:
+            self.beat("serving", due=True)
+            self.limit_s = Control.limit_s
         return answer(live=change.live, restart=change.later)
 
     def _spread(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from device_agent.runtime.deadline import Clock, Deadline
 from device_agent.runtime.wakeup import Wakeup
 
-_SLICE_S = 1.0  # a heartbeat is due every 3 s, also while a slow server makes us wait
+_SLICE_S = 1.0  # a heartbeat is due every 4 s, also while a slow server makes us wait
 
 
 class Aborted(Exception):

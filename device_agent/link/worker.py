@@ -28,9 +28,10 @@ from device_agent.runtime.deadline import Clock
 from device_agent.runtime.latch import MuteLatch
 from device_agent.runtime.ring import CaptureRing, PlaybackRing
 from device_agent.runtime.wakeup import Wakeup
-from device_agent.runtime.worker import Worker
+from device_agent.runtime.worker import IN_USE_S, Worker
 
 CONNECT_S = 10.0
+CONNECTING_S = 4.0  # between two beats: the first attempt also loads code and certificates
 _GOING_AWAY = 1001
 
 
@@ -126,6 +127,7 @@ class Link(Worker):
 
     def _serve(self, order: Connect) -> None:
         conn = order.conn
+        self.limit_s = CONNECTING_S
         end = End(Kind.NETWORK, reason="the link failed")
         try:
             end = self._connection(order)
@@ -176,6 +178,8 @@ class Link(Worker):
         liveness = Liveness(self.clock())
         downlink = Downlink(conn, self._post, self._playback_ring, self._handles, uplink, liveness, self.clock)
         ends = self._wakeup, self.clock, self._network
+        self.beat("connected", due=True)
+        self.limit_s = IN_USE_S
         session = Session(conn, wire, self._outbox, uplink, downlink, liveness, *ends)
         return session.run(lambda: self._ordered_end(conn), lambda: self.beat("connected", due=True), self._post)
 

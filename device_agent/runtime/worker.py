@@ -6,8 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from device_agent.runtime.deadline import Clock, Deadline
+
+IN_USE_S = 1.5
+"""The limit of whoever moves sound in a conversation: a visitor waits for it. Longer than the supervisor's rhythm, what
+it may oversleep without a word, and the longest turn of a worker that is well, together."""
 
 
 @dataclass(slots=True)
@@ -24,11 +29,25 @@ class Heart:
     due: bool = False
 
 
+def rests(thread: int | None) -> int:
+    """How often a thread has let go of the processor, as the kernel counts; -1 while it runs, wants to, or waits for a
+    medium. Two equal answers: it has stood still in between.
+    """
+    try:
+        facts = dict(line.split(":", 1) for line in Path(f"/proc/self/task/{thread}/status").read_text().splitlines())
+    except OSError:  # it has just ended
+        return 0
+    if facts["State"].split()[0] in "RD":
+        return -1
+    return int(facts["voluntary_ctxt_switches"]) + int(facts["nonvoluntary_ctxt_switches"])
+
+
 class Worker:
     """One thread that owns something. Subclasses implement `run()`, which returns when `self.stopping` is set.
 
-    `limit_s` is the longest time between two beats while one is due. `on_failure(name, error)` is called in the
-    worker's own thread when `run()` raises, or returns without having been asked to.
+    `limit_s` is the longest time between two beats while one is due; who begins something that may take longer says
+    so first. `on_failure(name, error)` is called in the worker's own thread when `run()` raises, or returns without
+    having been asked to.
     """
 
     limit_s = 3.0
@@ -41,6 +60,7 @@ class Worker:
         self.stopping = threading.Event()
         self.heart = Heart()
         self._on_failure = on_failure
+        self._rests = -1
         self._thread = threading.Thread(target=self._guarded, name=name, daemon=True)
 
     def run(self) -> None:
@@ -72,9 +92,20 @@ class Worker:
         heart.state = state
         heart.due = due
 
-    def overdue(self, now: float) -> bool:
+    def late(self, now: float, excused: float = float("-inf")) -> float:
+        """Seconds since the last beat, while another is due; the time before `excused` does not count."""
+        return now - max(self.heart.at, excused) if self.heart.due else 0.0
+
+    def overdue(self, now: float, excused: float = float("-inf")) -> bool:
         """Whether a beat is due and has not come in time."""
-        return self.heart.due and now - self.heart.at > self.limit_s
+        return self.late(now, excused) >= self.limit_s
+
+    def moved(self) -> bool:
+        """Whether the thread has run since this was asked last, or wants to: who is starved of the processor, or held
+        up by a slow medium, does not hang. The supervisor's question.
+        """
+        before, self._rests = self._rests, rests(self._thread.native_id)
+        return self._rests < 0 or self._rests != before
 
     @property
     def replaceable(self) -> bool:

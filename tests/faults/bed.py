@@ -122,6 +122,14 @@ class Run:
         return time.monotonic() - began
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where somebody else listens."""
+
+    host: str
+    port: int
+
+
 class Server:
     """A listening socket; each connection is played by the test, one blocking step at a time."""
 
@@ -187,16 +195,17 @@ def until_closed(peer: Peer) -> float:
 @contextmanager
 def started(
     environ: dict[str, str],
-    server: Server,
+    server: Server | Place,
     *settings: str,
     scheme: str = "ws",
     prefix: tuple[str, ...] = (),
     stdout: int = subprocess.DEVNULL,
     sabotage: str = "",
     host: str = "",
+    place: str | None = MEMORY,
 ) -> Iterator[Run]:
     """`device-agent run` against `server`, with configuration and state of its own; `sabotage`: see saboteur.py."""
-    with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
+    with tempfile.TemporaryDirectory(dir=place) as directory:
         home = Path(directory)
         config = home / "config.toml"
         config.write_text("")
@@ -221,6 +230,18 @@ def started(
                 process.wait()
                 if process.stdout:
                     process.stdout.close()
+
+
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    """So many processes that never rest."""
+    burners = [subprocess.Popen((sys.executable, "-c", "while True: pass")) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
 
 
 def pause(seconds: float) -> None:

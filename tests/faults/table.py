@@ -189,7 +189,7 @@ ROWS = (
         ("faults/test_workers.py::test_row_54_a_thread_dies",
          "test_supervisor.py::test_a_failed_worker_is_replaced_and_gets_its_orders_again",
          "test_device.py::test_a_failed_link_ends_its_connection_and_the_next_one_connects")),
-    Row(55, "A thread hangs", "worker that stands still, by a tool", "replaced, or restart ≤ 14 s", "process",
+    Row(55, "A thread hangs", "worker that stands still, by a tool", "replaced ≤ 3 s, or restart ≤ 14 s", "process",
         ("faults/test_workers.py::test_row_55_a_thread_hangs",
          "test_supervisor.py::test_a_stuck_worker_is_aborted_then_replaced",
          "test_supervisor.py::test_a_worker_that_fails_too_often_ends_the_process")),

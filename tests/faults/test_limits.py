@@ -9,8 +9,6 @@ import os
 import resource
 import signal
 import struct
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import Run, Server, pause, started
+from bed import Run, Server, busy, pause, started
 from link_peer import CLOSE, METADATA, TEXT, Peer
 
 from device_agent.bench.virtual_audio import VirtualCards
@@ -283,18 +281,6 @@ def call(peer: Peer, name: str, number: str, **parameters: object) -> dict[str, 
 
 
 # ------------------------------------------------------------------------------- time
-@contextmanager
-def busy(count: int) -> Iterator[None]:
-    """So many processes that never rest."""
-    burners = [subprocess.Popen((sys.executable, "-c", "while True: pass")) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for burner in burners:
-            burner.kill()
-            burner.wait()
-
-
 def listen(peer: Peer, seconds: float) -> tuple[float, float]:
     """How much of the audio of that time comes in it; and the longest pause between two messages (s)."""
     began = last = time.monotonic()
@@ -319,6 +305,7 @@ def test_row_58_three_times_the_load(cards: VirtualCards, figure: Keep) -> None:
         server.listener.settimeout(0.1)
         with pytest.raises(TimeoutError):
             server.accept()
+        assert not list(run.home.glob("flight-*"))  # who is replaced is noted there
         run.process.send_signal(signal.SIGSTOP)
         threading.Timer(1.5 * LATE_S, run.process.send_signal, (signal.SIGCONT,)).start()
         _, missed = listen(peer, LATE_S)
