@@ -1,6 +1,7 @@
 """`device-agent run` with a button that can be pressed: lines on stdin drive the pins of the mock backend.
 
-`press` and `release` move the button, `volume 50` and `mute` stand for what others order; each change of the light is
+`press` and `release` move the button, `come` the presence sensor, `volume 50` and `mute` stand for what others order;
+a card that runs is `up`; each change of the light is
 one line on stdout, with its time: `light` when it was ordered, `pin` with its level when the LED's pin had it.
 """
 
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from operator import attrgetter
 
 from device_agent.config.load import load
 from device_agent.config.paths import Paths
@@ -32,6 +34,8 @@ def main(settings: Sequence[str]) -> int:
         if isinstance(event, e.PanelUp):
             threading.Thread(target=watch_pin, daemon=True).start()
             inbox.put(Line(f"ready {now}"))
+        if isinstance(event, e.DeviceUp):
+            inbox.put(Line(f"up {event.device} {now}"))
         for command in commands:
             if isinstance(command, Show):
                 inbox.put(Line(f"light {command.indicator.value} {now}"))
@@ -46,8 +50,9 @@ def main(settings: Sequence[str]) -> int:
         elif word == "mute":
             device.post(e.MuteSwitch(True))
         else:
-            button = supervisor.worker("panel").pins.button  # type: ignore[attr-defined]
-            button.drive_low() if word == "press" else button.drive_high()
+            pins = supervisor.worker("panel").pins  # type: ignore[attr-defined]
+            move = {"press": "button.drive_low", "release": "button.drive_high", "come": "presence.drive_high"}[word]
+            attrgetter(move)(pins)()
 
     def watch_pin() -> None:
         pins = supervisor.worker("panel").pins  # type: ignore[attr-defined]

@@ -28,12 +28,16 @@ class Hand:
         threading.Thread(target=self._read, daemon=True).start()
 
     def move(self, what: str) -> float:
-        """`press`, `release` or another order; when it happened."""
+        """`press`, `release` or another order of `button_device.py`; when it happened."""
         before = len(self._lines)
         assert self._process.stdin is not None
         self._process.stdin.write(f"{what}\n")
         self._process.stdin.flush()
         return self._when(what, before)
+
+    def hears(self) -> None:
+        """Wait until its microphone runs."""
+        self._when("up microphone")
 
     def shows(self, name: str, since: float) -> float:
         """When, at or after `since`, the light was first ordered to show `name`."""
