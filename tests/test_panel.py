@@ -333,7 +333,7 @@ def test_stop_puts_the_light_out_and_frees_the_pins() -> None:
 
 
 def test_a_steady_light_needs_no_ticks() -> None:
-    """While nothing moves, the panel sleeps: it does not even look at the clock, and no beat is due."""
+    """While nothing moves, the panel sleeps from look to look: it does not even see the clock, and no beat is due."""
     looks: SimpleQueue[None] = SimpleQueue()
 
     def clock() -> float:
@@ -394,6 +394,40 @@ def test_a_pin_that_fails_while_in_use_is_claimed_again() -> None:
     bench.panel.show(Show(Indicator.LISTENING))
     assert bench.expect(PanelDown).reason.startswith("panel.led_pin = 27: ")
     bench.expect(PanelUp)
+    bench.stop()
+
+
+class LostPin(MockPin):
+    """A mock pin that can be lost, as with its chip: then it is neither read nor closed."""
+
+    lost = False
+
+    def _get_state(self) -> bool:
+        if self.lost:
+            raise OSError("No such device")
+        return bool(super()._get_state())
+
+    def close(self) -> None:
+        if self.lost:
+            raise OSError("cannot be closed")
+        super().close()
+
+
+def test_a_switch_that_can_no_longer_be_read_mutes() -> None:
+    """No edge says that a chip has vanished: looks find it, close the latch first, and take the pins that come back."""
+    bench = Bench(Settings(backend="gpio", mute_pin=22), retry_s=0.01)
+    bench.factory = MockFactory(pin_class=LostPin)
+    switch = bench.factory.pin(22)
+    bench.start()
+    assert bench.expect(MuteSwitch) == MuteSwitch(False)
+    bench.expect(PanelUp)
+    switch.lost = True
+    assert bench.expect(MuteSwitch) == MuteSwitch(True)
+    assert bench.latch.closed
+    assert bench.expect(PanelDown).reason.startswith("panel.mute_pin = 22: ")
+    switch.lost = False
+    while not isinstance(event := bench.events.get(timeout=5), PanelUp):
+        assert event != MuteSwitch(True) or bench.latch.closed
     bench.stop()
 
 

@@ -23,6 +23,7 @@ from device_agent.panel.pins import (
     Pins,
     explain,
     gpio_factory,
+    leave_lost_chip,
     mock_factory,
     mock_pins,
     open_pins,
@@ -33,6 +34,7 @@ from device_agent.runtime.worker import Worker
 
 FIRST_RETRY_S = 2.0
 LAST_RETRY_S = 60.0
+LOOK_S = 0.5  # between looks whether the inputs can be read: a chip that vanishes sends no edge
 GLANCE_S = {Indicator.TOUCH: 0.15, Indicator.VOLUME: 1.5}
 TOUCHES_S = 0.34  # between answers to a touch: three flashes a second at most
 
@@ -42,8 +44,9 @@ _ORDER = list(Indicator)
 class Panel(Worker):
     """Thread "panel". Owns the pins: opens, writes and closes them, and opens them again after a failure.
 
-    It blocks in `_wake.wait()` until the light must change (`show()`, the latch or stop set it) and, without pins,
-    in `stopping.wait()`; the calls to the GPIO library do not block, or the heartbeat tells.
+    It blocks in `_wake.wait()` until the light must change (`show()`, the latch or stop set it) or the inputs must be
+    looked at, and without pins in `stopping.wait()`; the calls to the GPIO library do not block, or the heartbeat
+    tells.
 
     gpiozero calls back from a thread of its own. The callbacks post a fact and return; that of the mute switch also
     closes the latch at once, before anything that could be late (the documented exception to R1).
@@ -142,11 +145,18 @@ class Panel(Worker):
         """Hold the pins and keep the light going, until stop or until a pin fails."""
         self.beat("opening", due=True)
         with ExitStack() as stack:
-            pins = open_pins(self._settings, self._make_factory(), stack, self._lights)
-            self._listen(pins)
-            self._retry_s = self._first_retry_s
-            self._post(PanelUp())
-            self._keep_light(pins.led, stack)
+            try:
+                factory = self._make_factory()
+                stack.callback(leave_lost_chip, factory)
+                pins = open_pins(self._settings, factory, stack, self._lights)
+                self._listen(pins)
+                self._retry_s = self._first_retry_s
+                self._post(PanelUp())
+                self._keep_light(pins, stack)
+            except Exception:
+                if self._settings.mute_pin >= 0:  # nobody sees the switch any more: before all that takes time
+                    self._mute(True)
+                raise
 
     def _open_light(self, led: Any, stack: ExitStack) -> Light | None:
         """Buttons and switch work without a light: one that cannot be had is said once, and tried again."""
@@ -182,30 +192,36 @@ class Panel(Worker):
             self._look_at(Indicator.TOUCH)
         self._post(edge)
 
-    def _keep_light(self, led: Any, stack: ExitStack) -> None:
-        light, tried = self._open_light(led, stack), self.clock()
-        shown, began = None, 0.0
+    def _keep_light(self, pins: Pins, stack: ExitStack) -> None:
+        light, tried = self._open_light(pins.led, stack), self.clock()
+        shown, began, looked = None, 0.0, tried
         while not self.stopping.is_set():
             self._wake.clear()  # before looking: what changes afterwards wakes again
             self.beat("showing", due=True)
             now = self.clock()
+            if now - looked >= LOOK_S:
+                looked = now
+                self._look(pins)
             if light is None and self._dark and now - tried >= LAST_RETRY_S:
-                light, tried = self._open_light(led, stack), now
+                light, tried = self._open_light(pins.led, stack), now
             passing = self._passing(now)
             indicator = self._truth(passing, light is not None and light.shows_mute)
             if indicator is not shown:
                 shown, began = indicator, now
-            wait = None
-            if light is None and self._dark:
-                wait = int(LAST_RETRY_S * 1000)
+            waits = [LOOK_S * 1000]
             if light is not None:
                 t = int((now - began) * 1000)
                 wait = light.show(indicator, t, self._level(indicator), self._latch.closed, now)
-                if passing is not None:
-                    left = int((self._glanced + GLANCE_S[passing] - now) * 1000) + 1
-                    wait = left if wait is None else min(wait, left)
+                waits += [] if wait is None else [wait]
+                waits += [] if passing is None else [(self._glanced + GLANCE_S[passing] - now) * 1000 + 1]
             self.beat("showing", due=False)
-            self._wake.wait(None if wait is None else wait / 1000)
+            self._wake.wait(min(waits) / 1000)
+
+    def _look(self, pins: Pins) -> None:
+        """Raises where an input cannot be read any more; finds a switch whose edge got lost."""
+        pins.look()
+        if pins.mute is not None and self._reads_muted(pins.mute) != self._switch_muted:
+            self._report_mute(pins.mute)
 
     def _level(self, indicator: Indicator) -> float:
         """0 … 1: what is heard, what is played, or the volume."""
@@ -224,8 +240,6 @@ class Panel(Worker):
 
     def _down(self, error: BaseException) -> None:
         self.beat("no pins", due=False)
-        if self._settings.mute_pin >= 0:
-            self._mute(True)
         for button in buttons(self._settings):  # a press that began before can no longer be seen to end
             self._post(Edge(button.name, False, self.clock()))
         self._post(PanelDown(explain(error, self._settings)))

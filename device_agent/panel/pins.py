@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,12 @@ class Pins:
     def button(self) -> Any:
         """That of `panel.button_pin`."""
         return self.buttons.get(SIMPLE)
+
+    def look(self) -> None:
+        """Read every input; raises what the GPIO library raises where one cannot be read any more."""
+        for pin in (self.mute, self.presence, *self.buttons.values()):
+            if pin is not None:
+                _ = pin.is_active
 
 
 def open_pins(settings: Panel, factory: PinFactory, stack: ExitStack, lights: Lights = ONE_LED) -> Pins:
@@ -118,8 +124,14 @@ def _claim(make: Callable[[int], Any], setting: str, pin: int, stack: ExitStack,
     except Exception as error:
         error.add_note(f"{section}.{setting} = {pin}")
         raise
-    stack.callback(device.close)
+    stack.callback(_release, device)
     return device
+
+
+def _release(device: Any) -> None:
+    """A pin whose chip has vanished cannot be closed: what was wrong before is what is to be said."""
+    with suppress(Exception):
+        device.close()
 
 
 def _setting(button: Button) -> str:
@@ -152,6 +164,22 @@ def gpio_factory() -> PinFactory:
     if Device.pin_factory is None:
         Device.pin_factory = _make_gpio_factory()
     return Device.pin_factory
+
+
+def leave_lost_chip(factory: PinFactory, dev: Path = Path("/dev")) -> None:
+    """Let go of a chip that has vanished: what was opened of it never works again, and its number must become free.
+
+    Until then lgpio's own thread asks the dead lines for edges without a pause.
+    """
+    number = getattr(factory, "chip", None)
+    if number is None or (dev / f"gpiochip{number}").exists():
+        return
+    from gpiozero import Device
+
+    factory.pins.clear()  # they cannot be closed one by one
+    factory.close()
+    if factory is Device.pin_factory:
+        Device.pin_factory = None
 
 
 def _make_gpio_factory() -> PinFactory:
