@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -431,6 +432,27 @@ def test_a_switch_that_can_no_longer_be_read_mutes() -> None:
     bench.stop()
 
 
+@pytest.mark.parametrize("busy", [False, True], ids=["free pins", "pins in use"])
+def test_a_panel_that_was_given_up_says_nothing_any_more(busy: bool) -> None:
+    """Stuck in the GPIO library and replaced meanwhile: what it finds in the end is older than what the other says."""
+    stuck, free = threading.Event(), threading.Event()
+
+    def library() -> MockFactory:
+        stuck.set()
+        free.wait(5)
+        if busy:
+            raise OSError("GPIO busy")
+        return bench.factory
+
+    bench = Bench(make_factory=library).start()
+    stuck.wait(5)
+    bench.panel.request_stop()
+    free.set()
+    bench.stop()
+    assert bench.events.empty()
+    assert not bench.latch.closed
+
+
 def test_pins_are_taken_all_or_none() -> None:
     """If one pin is not to be had, those claimed before it are free again, and the reason names the one."""
     settings = Settings(backend="gpio", button_pin=17, led_pin=17)
@@ -534,6 +556,7 @@ def test_without_pins_gpiozero_is_not_imported() -> None:
     """Optional parts cost nothing when off: neither our modules nor the choice import gpiozero."""
     program = """
 import sys
+import threading
 from device_agent.config.schema import Lights
 from device_agent.config.schema import Panel as S
 from device_agent.panel.panel import Panel

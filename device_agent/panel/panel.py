@@ -69,7 +69,7 @@ class Panel(Worker):
     ) -> None:
         super().__init__("panel", on_failure, clock)
         self._settings = settings
-        self._post = post
+        self._report = post
         self._latch = latch
         self.pins: Pins | None = None
         """The mock's pins, for the demo and the tests to press."""
@@ -130,6 +130,11 @@ class Panel(Worker):
 
     def unblock(self) -> None:
         self._wake.set()
+
+    def _post(self, event: Event) -> None:
+        """One that was told to stop says nothing: another may hold the pins by now, and its word is the last."""
+        if not self.stopping.is_set():
+            self._report(event)
 
     # ---------------------------------------------------------------------------- the panel's thread
     def run(self) -> None:
@@ -260,6 +265,8 @@ class Panel(Worker):
         self._mute(True)
 
     def _mute(self, muted: bool) -> None:
+        if self.stopping.is_set():  # the latch is another's: see `_post`
+            return
         self._switch_muted = muted  # before the latch: see open_latch
         if muted:
             self._latch.close()
