@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import os
 import signal
 import sys
 import threading
@@ -150,6 +151,7 @@ class Supervisor:
         self._ending = False
         """A signal has asked for the end."""
         self._shown: set[int | None] = set()  # threads that hang, whose stack was written
+        self._stderr = STDERR
         self.goodbye: Callable[[], None] = lambda: None
         self.status: Callable[[], str] = lambda: ""
         self.healthy: Callable[[], bool] = lambda: True
@@ -220,17 +222,22 @@ class Supervisor:
         before = [signal.signal(number, self._note) for number in numbers]
         thread_hook, threading.excepthook = threading.excepthook, self._thread_failed
         unraisable_hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
-        faulthandler.enable(STDERR, all_threads=True)  # SIGABRT, which systemd's watchdog sends, and crashes
+        self._stderr = os.dup(STDERR)  # which libraries of sound are not allowed to write to while they start
+        faulthandler.enable(self._stderr, all_threads=True)  # SIGABRT, which systemd's watchdog sends, and crashes
         # Not by `faulthandler.register`: it reads the stacks of threads that go on running, and dies of that now and
         # then. A handler in Python holds the interpreter meanwhile.
-        stacks = signal.signal(signal.SIGUSR1, lambda *_: faulthandler.dump_traceback(STDERR, all_threads=True))
-        faulthandler.register(signal.SIGALRM, STDERR, all_threads=True, chain=True)  # and then the default: the end
+        stacks = signal.signal(signal.SIGUSR1, lambda *_: faulthandler.dump_traceback(self._stderr, all_threads=True))
+        # And then what that signal does by default: the end.
+        faulthandler.register(signal.SIGALRM, self._stderr, all_threads=True, chain=True)
         signal.setitimer(signal.ITIMER_REAL, START_S)
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             faulthandler.unregister(signal.SIGALRM)
+            faulthandler.enable(STDERR, all_threads=True)
+            os.close(self._stderr)
+            self._stderr = STDERR
             signal.signal(signal.SIGUSR1, stacks)
             threading.excepthook, sys.unraisablehook = thread_hook, unraisable_hook
             for number, handler in zip(numbers, before, strict=True):
@@ -325,7 +332,7 @@ class Supervisor:
         log.error("worker.overdue name=%s state=%r seconds=%.1f", name, worker.heart.state, late)
         if worker.ident not in self._shown:  # half-way to its replacement, while it still stands where it hangs
             self._shown.add(worker.ident)
-            faulthandler.dump_traceback(STDERR, all_threads=True)
+            faulthandler.dump_traceback(self._stderr, all_threads=True)
         moved = worker.moved() and worker.replaceable
         if late < (MOVING if moved else PATIENCE) * worker.limit_s:
             worker.unblock()
@@ -378,7 +385,7 @@ class Supervisor:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         if not alive:
             return self._exit_code or 0
-        faulthandler.dump_traceback(STDERR, all_threads=True)
+        faulthandler.dump_traceback(self._stderr, all_threads=True)
         self._write(f"ERROR still running after the stop: {', '.join(alive)}")
         self._tell(f"still running after the stop: {', '.join(alive)}")
         return EXIT_FAULT
