@@ -26,7 +26,8 @@ IMPORT_OWNERS = {
     "audioop": {"audio/gain.py"},  # from Python 3.13 on
     "livekit": {"audio/cancellers.py"},
     "cattrs": {"config/convert.py", "tools/arguments.py"},
-    "gpiozero": {"panel/pins.py"},
+    "gpiozero": {"panel/chip.py", "panel/pins.py"},
+    "lgpio": {"panel/chip.py"},
     "pocketsphinx": {"simulator/recogniser.py"},
     "pymicro_features": {"audio/wake_word.py"},
     "pymicro_wakeword": {"audio/wake_word.py"},

@@ -22,7 +22,7 @@ from device_agent.core.commands import Indicator, Show
 from device_agent.core.events import Edge, Event, Frame, MuteSwitch, PanelDown, PanelUp, Presence, Volume
 from device_agent.core.indicator import Snapshot
 from device_agent.panel.panel import Panel
-from device_agent.panel.pins import choose_backend, explain, mock_factory, mock_pins, open_pins
+from device_agent.panel.pins import choose_backend, explain, header_chip, mock_factory, mock_pins, open_pins
 from device_agent.runtime.deadline import Deadline
 from device_agent.runtime.latch import MuteLatch
 
@@ -525,6 +525,15 @@ def test_a_reason_names_the_pins_and_the_remedy(error: Exception, chips: int, re
     assert reason.startswith("panel.button_pin = 17, panel.mute_pin = 22, panel.led_pin = 27: ")
     assert remedy in reason
     assert "\n" not in reason
+
+
+def test_the_chip_of_the_header_is_found_by_its_label() -> None:
+    """A Raspberry Pi 5 has several, and which number the header's gets is up to its kernel."""
+    five = {0: "gpio-brcmstb@107d508500", 10: "gpio-brcmstb@107d517c00", 13: "raspberrypi-exp-gpio"}
+    assert header_chip({**five, 4: "pinctrl-rp1"}) == 4
+    assert header_chip({**five, 0: "pinctrl-rp1", 11: "gpio-brcmstb@107d508500"}) == 0
+    assert header_chip({1: "gpio-sim.0-node0"}) == 1  # no Raspberry Pi
+    assert header_chip({}) == 0
 
 
 def test_real_pins_missing_here_are_a_state_not_a_crash() -> None:

@@ -166,13 +166,13 @@ def gpio_factory() -> PinFactory:
     return Device.pin_factory
 
 
-def leave_lost_chip(factory: PinFactory, dev: Path = Path("/dev")) -> None:
-    """Let go of a chip that has vanished: what was opened of it never works again, and its number must become free.
+def leave_lost_chip(factory: PinFactory) -> None:
+    """Let go of a chip that has vanished: what was opened of it never works again.
 
     Until then lgpio's own thread asks the dead lines for edges without a pause.
     """
-    number = getattr(factory, "chip", None)
-    if number is None or (dev / f"gpiochip{number}").exists():
+    lost = getattr(factory, "lost", None)
+    if lost is None or not lost():
         return
     from gpiozero import Device
 
@@ -182,6 +182,17 @@ def leave_lost_chip(factory: PinFactory, dev: Path = Path("/dev")) -> None:
         Device.pin_factory = None
 
 
+def header_chip(labels: Mapping[int, str]) -> int:
+    """The number of the chip with the header's lines; `labels` are those of all chips that may be used.
+
+    Numbers depend on the kernel, and a chip that was lost may come back under another one. On every Raspberry Pi the
+    label begins so (pinctrl-rp1 on a 5); where none does, the first chip is taken.
+    """
+    return min(
+        (number for number, label in labels.items() if label.startswith("pinctrl-")), default=min(labels, default=0)
+    )
+
+
 def _make_gpio_factory() -> PinFactory:
     # lgpio makes a named pipe in its working directory when it is imported; if that fails, no later import in the
     # same process works: so it is given a writable directory first. It also makes $LG_WD the process's working
@@ -189,10 +200,12 @@ def _make_gpio_factory() -> PinFactory:
     if not os.access(".", os.W_OK):
         os.environ.setdefault("LG_WD", os.environ.get("RUNTIME_DIRECTORY") or tempfile.gettempdir())
     try:
-        from gpiozero.pins.lgpio import LGPIOFactory as Factory
+        from device_agent.panel.chip import HeaderFactory
     except ImportError:
-        from gpiozero.pins.rpigpio import RPiGPIOFactory as Factory
-    return Factory()
+        from gpiozero.pins.rpigpio import RPiGPIOFactory
+
+        return RPiGPIOFactory()
+    return HeaderFactory()
 
 
 def explain(error: BaseException, settings: Panel, dev: Path = Path("/dev")) -> str:
