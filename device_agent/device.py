@@ -209,9 +209,6 @@ class Device:
 
         settings, post, failed = self._settings, self._mailbox.post, self._supervisor.failed
         lights = settings.lights, lambda: getattr(self._supervisor.find("playback"), "level_db", -100.0)
-        if self._light is not None and settings.panel.mute_pin >= 0:  # nobody sees the switch until this one has looked
-            self._latch.close()
-            post(e.MuteSwitch(True))
         self._light = Panel(settings.panel, post, self._latch, failed, *lights)
         return self._light
 

@@ -285,6 +285,7 @@ def test_the_volume_is_shown_while_somebody_sets_it() -> None:
     clock = FakeClock()
     bench = Bench(clock=clock)
     bench.panel.show(Show(Indicator.IDLE))
+    bench.latch.open()
     bench.panel.watch(0.0, Volume(level=40), (), Snapshot(volume=40))
     passing = bench.panel._passing(clock.now)
     assert bench.panel._truth(passing) is Indicator.VOLUME
@@ -447,6 +448,7 @@ def test_a_panel_that_was_given_up_says_nothing_any_more(busy: bool) -> None:
     bench = Bench(make_factory=library).start()
     stuck.wait(5)
     bench.panel.request_stop()
+    bench.latch.open()  # as the other wants it
     free.set()
     bench.stop()
     assert bench.events.empty()

@@ -88,7 +88,9 @@ class Panel(Worker):
         self._glance, self._glanced = Indicator.IDLE, float("-inf")
         self._dark = ""
         self._heard_db, self._volume = -100.0, 100
-        self._switch_muted = settings.mute_pin >= 0  # until it has been read
+        self._switch_muted = settings.mute_pin >= 0  # until it has been read; as long nothing may leave
+        if self._switch_muted:
+            latch.close()
 
     # ------------------------------------------------------------------------------ the dispatcher
     def show(self, command: Show) -> None:
