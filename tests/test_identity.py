@@ -51,7 +51,7 @@ def test_the_agent_learns_it_only_where_it_is_asked_for(file: Path) -> None:
 @pytest.mark.skipif(shutil.which("systemd-id128") is None or not MACHINE_ID.exists(), reason="no systemd here")
 def test_systemd_comes_to_the_same() -> None:
     """Its own tool, for this machine."""
-    command = ("systemd-id128", "machine-id", f"--app-specific={APPLICATION}")
+    command = ("systemd-id128", "machine-id", f"--app-specific={APPLICATION.hex()}")
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     if done.returncode == 0:
         assert device_id() == done.stdout.strip()

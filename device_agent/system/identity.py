@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from device_agent.config.schema import Agent
 
 MACHINE_ID = Path("/etc/machine-id")
 PLACEHOLDER = "{device_id}"
-APPLICATION = uuid.UUID("5c1e7c5a-6a0b-4d0e-9c3a-2f6f0f0d7b11")
+APPLICATION = bytes.fromhex("5c1e7c5a6a0b4d0e9c3a2f6f0f0d7b11")
 """Ours alone: another program on this machine comes to another id."""
 
 
@@ -27,7 +26,7 @@ def device_id(file: Path = MACHINE_ID) -> str:
         return ""
     if len(machine) != 16:
         return ""  # "uninitialized", as the first boot of an image has it
-    digest = bytearray(hmac.digest(machine, APPLICATION.bytes, hashlib.sha256)[:16])
+    digest = bytearray(hmac.digest(machine, APPLICATION, hashlib.sha256)[:16])
     digest[6] = digest[6] & 0x0F | 0x40
     digest[8] = digest[8] & 0x3F | 0x80
     return digest.hex()
