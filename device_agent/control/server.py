@@ -75,14 +75,14 @@ class Facts:
 
 
 class Control(Worker):
-    """Thread "control". Blocks only in `poll`, ≤ 1 s, which news, orders and the stop end; no call on a socket waits.
+    """Thread "control". Blocks only in `poll`, ≤ 0.7 s, which news, orders and the stop end; no call on a socket waits.
     While there is no descriptor for a client it rests 0.2 s.
 
     A malformed line is answered with its reason and counted against its sender alone; a line longer than 4 kB, a
     foreign user, a client that does not read: the connection is closed.
     """
 
-    limit_s = 2.0
+    limit_s = 1.8
     reload_s = 6.0
 
     def __init__(
@@ -155,7 +155,7 @@ class Control(Worker):
         poller.register(self._wakeup, select.POLLIN)
         while not self.stopping.is_set():
             self.beat("serving", due=True)
-            for number, events in poller.poll(1000):
+            for number, events in poller.poll(700):
                 if number == listener.fileno():
                     self._accept(listener, poller)
                 elif number == self._wakeup.fileno():

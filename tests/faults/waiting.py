@@ -6,7 +6,6 @@ the row's bound. With `sabotage` it must not be: what comes too late is given up
 
 from __future__ import annotations
 
-import os
 import struct
 import subprocess
 import tempfile
@@ -20,8 +19,23 @@ from pathlib import Path
 import pytest
 from bed import Run, Server, pause, started, until_closed
 from link_peer import CLOSE, Peer
+from places import (
+    Net,
+    all_hang,
+    button,
+    clock_jumps,
+    disk_full,
+    far,
+    greedy,
+    ip,
+    no_network,
+    read_only,
+    roaming,
+    unread,
+)
 
 from device_agent.bench.authority import Authority
+from device_agent.errors import ServiceError
 
 NOISE_S = 1.0  # this machine is shared; the bound itself is in the table
 WATCH_S = 12.0  # so long attempts are counted
@@ -31,38 +45,18 @@ Environ = dict[str, str]
 
 def half_open(environ: Environ, sabotage: str) -> float:
     """Row 3: no packet comes any more, while the device's own leave: a route swallows the answers."""
-    number = os.getpid() % 10000 + 10000 * bool(sabotage)
-    name, net = f"da{number}", 78 if sabotage else 77
-
-    def ip(*words: str) -> None:
-        subprocess.run(("ip", *words), check=True)
-
-    ip("netns", "add", name)
-    try:
-        ip("link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b", "netns", name)
-        ip("address", "add", f"10.254.{net}.1/30", "dev", f"{name}a")
-        ip("link", "set", f"{name}a", "up")
-        for words in (
-            ("address", "add", f"10.254.{net}.2/30", "dev", f"{name}b"), ("link", "set", f"{name}b", "up"),
-        ):  # fmt: skip
-            ip("-n", name, *words)
-        with tempfile.TemporaryDirectory() as directory:
-            authority = Authority(Path(directory))
-            host = f"10.254.{net}.1"
-            server = Server(host, tls=authority.server(authority.certificate("far", host)))
-            trust = f"server.ca_file={authority.ca_file}"
-            prefix = ("ip", "netns", "exec", name)
-            with started(environ, server, trust, scheme="wss", prefix=prefix, sabotage=sabotage) as run:
-                peer = server.talk()
-                pause(0.5)
-                assert run.connected(server)
-                ip("route", "add", "blackhole", f"10.254.{net}.2/32")  # what the server's side answers is swallowed
-                took = run.hangs_up(server, 6 + NOISE_S)
+    with Net(1 + bool(sabotage)) as net, far(net) as (server, trust):
+        net.plug(2)
+        with started(environ, server, trust, scheme="wss", prefix=net.prefix, sabotage=sabotage) as run:
+            peer = server.talk()
+            pause(0.5)
+            assert run.connected(server)
+            ip("route", "add", "blackhole", f"{net.at(2)}/32")  # what the server's side answers is swallowed
+            try:
+                return run.hangs_up(server, 6 + NOISE_S)
+            finally:
+                ip("route", "del", "blackhole", f"{net.at(2)}/32")
                 peer.sock.close()
-                return took
-    finally:
-        subprocess.run(("ip", "route", "del", "blackhole", f"10.254.{net}.2/32"), capture_output=True, check=False)
-        ip("netns", "delete", name)
 
 
 def zero_window(environ: Environ, sabotage: str) -> float:
@@ -256,8 +250,19 @@ WAITS = (
     Wait(21, policy, seconds("{:.0f} attempts"), lambda n: n <= 3, "hammer"),
     Wait(22, dies_young, seconds("{:.0f} attempts in the first 12 s"), lambda n: 2 <= n <= 6, "hammer"),
     Wait(24, silent_after_upgrade, seconds(), lambda s: 4.5 < s < 5 + NOISE_S, "patient"),
+    Wait(39, button, str, bool, "bouncy"),
+    Wait(42, clock_jumps, str, bool, "civil"),
+    Wait(43, no_network, seconds("connected {:.1f} s after the link came"), lambda s: s < 3 + NOISE_S, "deaf"),
+    Wait(44, roaming, seconds("heard from the new address after {:.1f} s"), lambda s: s < 3 + NOISE_S, "deaf"),
+    Wait(45, disk_full, str, lambda found: found.none, "anxious"),
+    Wait(46, read_only, str, lambda found: found.none, "anxious"),
+    Wait(47, unread, lambda share: f"{100 * share:.0f} % of the audio in time", lambda share: 0.85 < share < 1.15,
+         "talkative"),
+    Wait(53, all_hang, seconds("named and ended after {:.1f} s"), lambda s: s < 6 + NOISE_S, "stubborn"),
+    Wait(57, greedy, seconds("stacks and end after {:.1f} s"), lambda s: s < 10.1 + NOISE_S, "modest"),
     Wait(56, stopped, lambda n: "no ping after the stop; systemd's limit is 10 s", lambda n: n == 0, "not stopped"),
 )  # fmt: skip
+FAILURES = (AssertionError, OSError, ServiceError, subprocess.TimeoutExpired, pytest.fail.Exception)
 NAMES = {wait.measure.__name__: wait for wait in WAITS}
 
 
@@ -265,5 +270,5 @@ def turns_red(wait: Wait, environ: Environ) -> bool:
     """Whether the measurement of a spoilt program is out of its bound, or does not come to an end in time."""
     try:
         return not wait.holds(wait.measure(environ, wait.sabotage))
-    except (AssertionError, OSError, pytest.fail.Exception):
+    except FAILURES:
         return True
