@@ -22,7 +22,15 @@ from device_agent.core.commands import Indicator, Show
 from device_agent.core.events import Edge, Event, Frame, MuteSwitch, PanelDown, PanelUp, Presence, Volume
 from device_agent.core.indicator import Snapshot
 from device_agent.panel.panel import Panel
-from device_agent.panel.pins import choose_backend, explain, header_chip, mock_factory, mock_pins, open_pins
+from device_agent.panel.pins import (
+    choose_backend,
+    explain,
+    header_chip,
+    leave_lost_chip,
+    mock_factory,
+    mock_pins,
+    open_pins,
+)
 from device_agent.runtime.deadline import Deadline
 from device_agent.runtime.latch import MuteLatch
 
@@ -431,6 +439,23 @@ def test_a_switch_that_can_no_longer_be_read_mutes() -> None:
     while not isinstance(event := bench.events.get(timeout=5), PanelUp):
         assert event != MuteSwitch(True) or bench.latch.closed
     bench.stop()
+
+
+def test_a_lost_chip_is_let_go_of_with_all_that_was_told_its_edges() -> None:
+    """The library knows chips by number: the successor's edges must not reach a pin that is dead."""
+
+    class LostFactory(MockFactory):
+        lost = staticmethod(lambda: True)
+
+    factory = LostFactory()
+    pin = factory.pin(22)
+    with ExitStack() as stack:
+        mute = open_pins(Settings(mute_pin=22), factory, stack).mute
+        mute.when_activated = lambda: None
+        assert pin.when_changed is not None
+        leave_lost_chip(factory)
+    assert pin.when_changed is None
+    assert not factory.pins
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["free pins", "pins in use"])

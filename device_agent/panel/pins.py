@@ -176,7 +176,10 @@ def leave_lost_chip(factory: PinFactory) -> None:
         return
     from gpiozero import Device
 
-    factory.pins.clear()  # they cannot be closed one by one
+    for pin in factory.pins.values():
+        with suppress(Exception):  # its line is dead …
+            pin.when_changed = None  # … but lgpio would call it for edges of the chip's successor, and die of it
+    factory.pins.clear()
     factory.close()
     if factory is Device.pin_factory:
         Device.pin_factory = None
