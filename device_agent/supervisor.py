@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,7 +152,9 @@ class Supervisor:
         self._ending = False
         """A signal has asked for the end."""
         self._shown: set[int | None] = set()  # threads that hang, whose stack was written
-        self._stderr = STDERR
+        # Now, while it is the journal's: libraries of sound are given another one for as long as they start.
+        self._stderr = os.dup(STDERR)
+        weakref.finalize(self, os.close, self._stderr)
         self.goodbye: Callable[[], None] = lambda: None
         self.status: Callable[[], str] = lambda: ""
         self.healthy: Callable[[], bool] = lambda: True
@@ -222,7 +225,6 @@ class Supervisor:
         before = [signal.signal(number, self._note) for number in numbers]
         thread_hook, threading.excepthook = threading.excepthook, self._thread_failed
         unraisable_hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
-        self._stderr = os.dup(STDERR)  # which libraries of sound are not allowed to write to while they start
         faulthandler.enable(self._stderr, all_threads=True)  # SIGABRT, which systemd's watchdog sends, and crashes
         # Not by `faulthandler.register`: it reads the stacks of threads that go on running, and dies of that now and
         # then. A handler in Python holds the interpreter meanwhile.
@@ -236,8 +238,6 @@ class Supervisor:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             faulthandler.unregister(signal.SIGALRM)
             faulthandler.enable(STDERR, all_threads=True)
-            os.close(self._stderr)
-            self._stderr = STDERR
             signal.signal(signal.SIGUSR1, stacks)
             threading.excepthook, sys.unraisablehook = thread_hook, unraisable_hook
             for number, handler in zip(numbers, before, strict=True):
