@@ -16,7 +16,7 @@ log = logging.getLogger("device_agent")
 
 
 FIELDS = tuple(field.name for field in fields(Snapshot))
-QUIET = ("turn", "today_s", "month_s")  # of a long conversation these alone would be a hundred lines
+QUIET = ("turn", "today_s", "month_s", "lost")  # a hundred lines of a long conversation, or said already
 WRONG = ("fault", "advice", "microphone", "loudspeaker", "unheard_s")
 
 

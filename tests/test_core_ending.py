@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
+from device_agent.cli.status import lines
+from device_agent.config.schema import Activation, Agent, Settings
+from device_agent.core.conversation import Conversation
 from device_agent.core.ending import End, Kind, classify
+from device_agent.core.events import LinkEnded, LinkOpened, ServerSaid, Start, Tick
+from device_agent.protocol.messages import Metadata
 
 CLOSE, HTTP = Kind.CLOSE, Kind.HTTP
 
@@ -77,3 +84,40 @@ def test_an_error_message_explains_the_end_that_follows() -> None:
 def test_our_own_words_are_not_the_services() -> None:
     """A time-out that names the phase "quota" would not be the account's."""
     assert classify(End(Kind.TIMEOUT, reason="quota")).group == "network"
+
+
+def test_an_end_is_one_line_for_a_person() -> None:
+    """Its reason where one was given, else its kind and code; it stands in the status until there is a conversation."""
+    ends = (
+        End(Kind.NETWORK, 111, "Connection refused"),
+        End(CLOSE, 1011),
+        End(Kind.DNS),
+    )
+    assert [end.words for end in ends] == ["Connection refused", "close 1011", "dns"]
+
+
+def test_the_status_says_why_it_is_offline_and_what_it_has_cost() -> None:
+    """From the end of an attempt to the next conversation; minutes connected today and this month."""
+    core = Conversation(Settings(agent=Agent(id="a"), activation=Activation(("always-on",))), lambda: 0.5)
+    core.handle(Start(), 0.0)
+    core.handle(LinkEnded(1, End(Kind.NETWORK, 111, "Connection refused")), 0.1)
+    assert (
+        shown(core, today_s=90, month_s=3600).items()
+        >= {
+            "state": "offline (link backoff, turn idle)",
+            "lost": "Connection refused",
+            "connected": "2 min today, 60 min this month",
+        }.items()
+    )
+    core.handle(Tick(), 60.0)
+    core.handle(LinkOpened(2), 60.1)
+    core.handle(ServerSaid(2, Metadata("c", "pcm_16000", "pcm_16000")), 60.2)
+    assert "lost" not in shown(core)
+
+
+def shown(core: Conversation, **facts: int) -> dict[str, str]:
+    """What `device-agent status` prints, line by line."""
+    seen = core.snapshot
+    status = asdict(seen) | {"link": seen.link.value, "turn": seen.turn.value, "state": seen.indicator.value}
+    status |= {"uptime_s": 0, "version": "1", "device_id": "", "configuration": ""} | facts
+    return {line.split()[0]: line.split(maxsplit=1)[1] for line in lines(status)}

@@ -54,7 +54,8 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
         if status[f"{key}_card"]:
             yield f"{key:12} {status[f'{key}_card']}"
     yield f"volume       {status['volume']}{', muted' * status['muted']}"
-    for key in ("echo", "language"):
+    yield f"connected    {status['today_s'] / 60:.0f} min today, {status['month_s'] / 60:.0f} min this month"
+    for key in ("echo", "language", "closed", "lost", "advice"):
         if status[key]:
             yield f"{key:12} {status[key]}"
     for key, name in WRONG.items():

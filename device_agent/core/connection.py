@@ -153,7 +153,7 @@ class Connection:
     def metadata(self, _: m.Metadata) -> None:
         """The conversation begins."""
         if self._state.link_signal("metadata"):
-            self._state.change(fault="", advice="")
+            self._state.change(fault="", advice="", lost="")
             self._state.after("good", GOOD_CONVERSATION_S)
             self._state.turn_signal("ready")
             self._state.watch_idle()
@@ -187,8 +187,10 @@ class Connection:
         if verdict.normal or state.link is Link.CLOSING:
             self.retry.reset()
             state.link_signal("ended")
+            state.change(lost="")
             self._over(flush=event.end.kind is Kind.LOCAL)
             return
+        state.change(lost=event.end.words)
         wrong = verdict.fatal or verdict.group == "security"
         state.change(fault=verdict.advice if wrong else "", advice="" if wrong else verdict.advice, setup=setup)
         delay = self.retry.delay(verdict, event.end.retry_after, self._user_waits, self._opened, state.now)

@@ -35,6 +35,11 @@ class End:
     reason: str = ""
     retry_after: float | None = None
 
+    @property
+    def words(self) -> str:
+        """One line for a person: the reason that was given, or else what it was."""
+        return self.reason or f"{self.kind.value} {self.code or ''}".rstrip()
+
 
 @record
 class Verdict:

@@ -35,6 +35,8 @@ class Snapshot:
     """The fault is that agent or key are still missing."""
     advice: str = ""
     """Why it waits for something that mends itself."""
+    lost: str = ""
+    """What the last connection, or the attempt at one, ended with, until there is a conversation again."""
     microphone: str = ""
     loudspeaker: str = ""
     microphone_card: str = ""
