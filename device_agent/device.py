@@ -94,8 +94,8 @@ class Device:
         self._conn = 0
         self._offline = threading.Event()  # set by the dispatcher, waited for by the stop
         self._offline.set()
-        self._flight = FlightRecorder(settings, random.Random().random, flight)
-        supervisor.on_fault = self._flight.dump
+        self.flight = FlightRecorder(settings, random.Random().random, flight)
+        supervisor.on_fault = self.flight.dump
         self._listener: Control | None = None
         self._light: Panel | None = None
         self._add_workers((*observers, self._observe, self._tell_listeners))
@@ -151,8 +151,8 @@ class Device:
             self._light.watch(now, event, commands, snapshot)
 
     def _dispatcher(self, observers: Sequence[Observer]) -> Dispatcher:
-        conversation = self._flight.conversation()
-        watching: tuple[Observer, ...] = (*observers, self._flight)
+        conversation = self.flight.conversation()
+        watching: tuple[Observer, ...] = (*observers, self.flight)
         failed = self._supervisor.failed
         return Dispatcher(conversation, self._mailbox, self._performers, watching, failed, on_rest=self._rouse)
 

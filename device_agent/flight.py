@@ -74,6 +74,8 @@ class FlightRecorder:
 
     def __init__(self, settings: Settings, rng: Callable[[], float], place: Path | None) -> None:
         self._settings = settings
+        self.transcripts = settings.log.transcripts
+        """Whether a dump may hold words; any thread may change that."""
         self._place = place
         self._rng = rng
         self._draws: list[float] = []
@@ -146,7 +148,9 @@ class FlightRecorder:
             self._place.mkdir(mode=0o700, exist_ok=True)
             with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
                 out.writelines(f"{text}\n" for text in self._lines(reason))
-            for old in sorted(self._place.glob("flight-*.jsonl"))[:-FILES]:
+            # Names tell the wall's time: after a clock was set back those of before look newer than this one.
+            before = sorted(found for found in self._place.glob("flight-*.jsonl") if found != file)
+            for old in before[: 1 - FILES]:
                 old.unlink()
         except OSError as error:  # a full file system must not be a second fault
             log.warning("flight.lost reason=%r error=%r", reason, error)
@@ -178,15 +182,18 @@ class FlightRecorder:
             now, seq, level, t, next_s, speech = _FRAME.unpack(entry)
             return line(now, (), e.Frame(seq, speech, level, t, next_s))
         now, draws, event, state = entry
-        if not self._settings.log.transcripts:
+        if not self.transcripts:
             event = without_words(event)
         return line(now, draws, event, **({} if state is None else {"state": state}))
 
 
 def without_words(event: e.Event) -> e.Event:
-    """The same fact, with what was said and what tools were told and answered left out; lengths stay."""
+    """The same fact, with what was said or written and what tools were told and answered left out; lengths stay."""
     if isinstance(event, e.ToolDone):
         return replace(event, result=_hidden(event.result))
+    if isinstance(event, e.Remote):
+        action, colon, text = event.action.partition(":")
+        return e.Remote(f"{action}{colon}{_hidden(text)}")
     if not isinstance(event, e.ServerSaid):
         return event
     message = event.message

@@ -111,6 +111,21 @@ def test_no_words_leave_the_memory(tmp_path: Path) -> None:
     open_one = Flight(tmp_path, configured([("activation.modes", "always-on"), ("log.transcripts", "true")]))
     open_one.converse()
     assert CANARY in open_one.dump().read_text()
+    open_one.recorder.transcripts = False
+    assert CANARY not in open_one.dump().read_text()
+
+
+def test_what_was_written_to_the_agent_is_left_out_too(tmp_path: Path) -> None:
+    """`device-agent say` and `--context` carry words of a person: only their length stays, and it replays."""
+    for name in ("say", "context"):
+        flight = Flight(tmp_path / name)
+        (tmp_path / name).mkdir()
+        flight.converse()
+        flight.tell(e.Remote(f"{name}:{CANARY}"))
+        file = flight.dump()
+        assert CANARY not in file.read_text() and f"{name}:{'x' * len(CANARY)}" in file.read_text()
+        assert replayed(file)[0] == 0
+    assert without_words(e.Remote("volume_up")) == e.Remote("volume_up")
 
 
 def test_every_message_can_be_told_without_words() -> None:
@@ -174,6 +189,15 @@ def test_dumps_are_few_and_far_between(tmp_path: Path) -> None:
     flight.dump()
     assert len(list(tmp_path.glob("flight-*"))) == FILES
     assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.glob("flight-2026*"))
+
+
+def test_a_clock_that_was_set_back_costs_the_oldest_dump_not_the_new_one(tmp_path: Path) -> None:
+    """Names tell the wall's time: those of before may lie in the future."""
+    flight = Flight(tmp_path)
+    for n in range(FILES):
+        (tmp_path / f"flight-2099010{n}T000000-000.jsonl").touch()
+    assert flight.dump().exists()
+    assert len(list(tmp_path.glob("flight-*"))) == FILES
 
 
 def test_a_full_or_missing_place_is_no_second_fault(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from device_agent.cli.reloading import Reloading
 from device_agent.config.schema import Log, Panel, Settings, Sounds
 from device_agent.core import events as e
 from device_agent.errors import ConfigError
+from device_agent.flight import FlightRecorder
 from device_agent.observers import LogObserver
 
 
@@ -22,6 +23,7 @@ class Stand:
 
     problems: str = ""
     posted: list[e.Event] = field(default_factory=list)
+    flight: FlightRecorder = field(default_factory=lambda: FlightRecorder(Settings(), lambda: 0.5, None))
 
     def post(self, event: e.Event) -> None:
         self.posted.append(event)
@@ -47,6 +49,15 @@ def test_sounds_and_log_change_at_once() -> None:
     logging.getLogger().setLevel(logging.WARNING)
     reloading(device, wanted)()
     assert logging.getLogger().level == logging.WARNING
+
+
+def test_who_forbids_words_forbids_them_to_the_flight_recorder_too() -> None:
+    """Also where a timeline stands in place of the log."""
+    device = Stand()
+    reloading(device, Settings(log=Log(transcripts=True)), LogObserver(False))()
+    assert device.flight.transcripts
+    reloading(device, Settings())()
+    assert not device.flight.transcripts
 
 
 def test_a_mended_configuration_is_no_problem_any_more() -> None:

@@ -37,6 +37,7 @@ class Reloading:
         self._held = done.settings
         sounds, log = done.settings.sounds, done.settings.log
         self._device.post(e.SoundsWanted(sounds.earcons, sounds.speech, sounds.language))
+        self._device.flight.transcripts = log.transcripts
         if self._observer is not None:  # else a timeline is told, whatever the configuration says
             logging.getLogger().setLevel(log.level.upper())
             self._observer.transcripts(log.transcripts)
