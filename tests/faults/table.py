@@ -45,6 +45,7 @@ BLIND = (f"{HERE_ROWS}::test_the_witness_of_frames_is_no_blind_one",)
 SOUND_FILES = ("test_bad_input.py::test_an_unreadable_file_and_an_open_key_name_themselves",)
 CALLS = "faults/test_hostile_agent.py::test_rows_60_61_and_63_calls_of_every_kind"
 LIMITS = "faults/test_limits.py"
+SOUND = "faults/test_sound.py"
 ROWS = (
     Row(1, "Server resets the connection", "RST from a raw server", "next attempt ≤ 1.3 s", "process",
         (f"{HERE_ROWS}::test_rows_1_and_2_a_lost_connection",), red=BLIND),
@@ -110,12 +111,13 @@ ROWS = (
         ("audio/test_device_connection.py::test_malformed_messages_are_survived",
          "faults/test_frames.py::test_a_hundred_thousand_mutated_messages"),
         red=("audio/test_device_connection.py::test_a_device_that_stops_at_a_hostile_message_is_missed",)),
-    Row(27, "Illegal frames", "raw server over RFC 6455", "all as expected", "part",
-        ("faults/test_frames.py::test_every_case",)),
+    Row(27, "Illegal frames", "raw server over RFC 6455", "all as expected", "process",
+        ("faults/test_frames.py::test_row_27_every_case",),
+        red=("faults/test_frames.py::test_row_27_sees_what_is_not_expected",)),
     Row(28, "Frame of 2^40 bytes", "raw server", "refused at its header", "process",
         (f"{HERE_ROWS}::test_row_28_a_frame_of_a_terabyte",), red=BLIND),
-    Row(29, "Audio of odd length, wrong format", "raw server", "skipped, counted", "part",
-        ("test_link_wire.py::test_a_malformed_message_is_skipped",
+    Row(29, "Audio of odd length, wrong format", "raw server", "not played, the next is heard", "process",
+        (f"{SOUND}::test_row_29_audio_that_is_none", "test_link_wire.py::test_a_malformed_message_is_skipped",
          "test_link_ends.py::test_an_unknown_audio_format_is_a_protocol_end")),
     Row(30, "Interruption in a reply", "simulator", "silent ≤ 60 ms", "process",
         ("audio/test_device_interruption.py::test_an_interruption_silences_the_loudspeaker",),
@@ -142,8 +144,8 @@ ROWS = (
         ("audio/test_playback_real.py::test_a_30_s_reply_at_once_has_no_gap_beside_a_busy_process",)),
     Row(37, "Card is lost after suspend", "kernel knows it no longer", "reopened", "fake",
         ("test_audio_capture.py::test_a_card_that_the_kernel_no_longer_knows_is_lost_at_once",), "no suspend here"),
-    Row(38, "GPIO missing or forbidden", "a machine without pins", "a state; muted", "part",
-        ("test_panel.py::test_real_pins_missing_here_are_a_state_not_a_crash",
+    Row(38, "GPIO missing or forbidden", "a machine without pins", "READY ≤ 3 s, muted", "process",
+        (f"{SOUND}::test_row_38_no_pins", "test_panel.py::test_real_pins_missing_here_are_a_state_not_a_crash",
          "test_panel.py::test_an_unreadable_switch_means_muted")),
     Row(39, "Button bounces, sticks, chatters", "edges of a pin of software", "one action", "process",
         (f"{WAITS}[button]",
