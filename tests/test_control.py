@@ -21,12 +21,13 @@ from device_agent.config.load import load
 from device_agent.config.paths import Paths
 from device_agent.config.reload import Change, Reload, change
 from device_agent.config.schema import Settings
+from device_agent.control import LINE_BYTES
 from device_agent.control.client import Client, find, socket_path
-from device_agent.control.requests import LINE_BYTES, WISHES, BadRequest, parse
+from device_agent.control.requests import TEXT_CHARACTERS, WISHES, BadRequest, parse
 from device_agent.control.server import BACKLOG_BYTES, CLIENTS, REQUESTS_PER_S, Control, Facts
 from device_agent.core import events as e
 from device_agent.core.indicator import Snapshot
-from device_agent.core.tables import Link
+from device_agent.core.tables import Link, Turn
 from device_agent.errors import PermissionDenied, ServiceError, UsageError
 from device_agent.protocol import messages as m
 from device_agent.runtime.deadline import Deadline
@@ -202,6 +203,37 @@ def test_subscribers_hear_states_levels_and_captions(start: Callable[..., Desk])
         assert next(news)["state"] == "muted"
 
 
+def test_a_caption_is_told_though_its_message_changed_the_state(start: Callable[..., Desk]) -> None:
+    """One fact may do both: what the user has said ends a turn."""
+    desk = start(captions=True)
+    with Client(desk.path) as client:
+        news = client.news()
+        next(news)
+        desk.happens(e.ServerSaid(1, m.UserTranscript("Hello", None)), turn=Turn.THINKING)
+        desk.happens(e.Tick(), volume=50)
+        assert [next(news)["event"] for _ in range(2)] == ["state", "caption"]
+
+
+def test_who_subscribes_late_is_told_each_change_from_then_on(start: Callable[..., Desk]) -> None:
+    """Also the one back to what a subscriber of before was told last."""
+    desk = start()
+    with Client(desk.path) as first:
+        news = first.news()
+        next(news)
+        desk.happens(e.Tick(), volume=50)
+        assert next(news)["volume"] == 50
+    deadline = Deadline(5.0)
+    while desk.control._subscribers:
+        assert not deadline.passed
+    desk.happens(e.Tick(), volume=60)
+    with Client(desk.path) as second:
+        news = second.news()
+        assert next(news)["volume"] == 60
+        for volume in (50, 70, 80):
+            desk.happens(e.Tick(), volume=volume)
+        assert [next(news)["volume"] for _ in range(2)] == [50, 70]
+
+
 def test_without_leave_nobody_hears_what_is_said(start: Callable[..., Desk]) -> None:
     """Captions are off unless configured."""
     desk = start()
@@ -347,6 +379,17 @@ def test_commands(start: Callable[..., Desk], capsys: pytest.CaptureFixture[str]
     assert json.loads(capsys.readouterr().out)["state"] == "no-loudspeaker"
 
 
+def test_the_longest_text_arrives_in_any_script(start: Callable[..., Desk], capsys: pytest.CaptureFixture[str]) -> None:
+    """A thousand characters, whatever they need on the wire; a longer one is refused with its reason."""
+    desk = start()
+    place = ("--socket", str(desk.path))
+    for letter in "é漢😀":
+        assert main(["say", *place, letter * TEXT_CHARACTERS]) == 0
+    assert desk.told == [e.Remote(f"say:{letter * TEXT_CHARACTERS}") for letter in "é漢😀"]
+    assert main(["say", *place, "x" * 2 * LINE_BYTES]) == 64
+    assert "longer than 4096 bytes" in capsys.readouterr().err
+
+
 def test_without_a_device_the_command_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line with the remedy."""
     assert main(["status", "--socket", str(tmp_path / "none.sock")]) == 69
@@ -361,8 +404,11 @@ def test_where_the_socket_lies(tmp_path: Path) -> None:
     place = socket_path(own)
     assert place is not None
     place.parent.mkdir()
-    place.touch()
-    assert find(own) == place
+    with socket.socket(socket.AF_UNIX) as device:
+        device.bind(str(place))
+        device.listen()
+        assert find(own) == place
+    assert place.exists() and find(own) == Path("/run/device-agent/control.sock")  # left behind by one that was killed
     assert socket_path({}) is None
 
 

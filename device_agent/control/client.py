@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from device_agent.control import LINE_BYTES
 from device_agent.errors import PermissionDenied, ServiceError, UsageError
 
 NAME = "control.sock"
@@ -36,7 +37,14 @@ def socket_path(environ: Mapping[str, str]) -> Path | None:
 def find(environ: Mapping[str, str]) -> Path:
     """The socket of the device that runs here: this user's own, else the system's."""
     own = socket_path(environ)
-    return own if own is not None and own.exists() else SYSTEM
+    return own if own is not None and _listens(own) else SYSTEM
+
+
+def _listens(path: Path) -> bool:
+    """Whether somebody is there: a device that was killed leaves its socket behind."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(PATIENCE_S)
+        return probe.connect_ex(str(path)) == 0
 
 
 class Client:
@@ -72,8 +80,11 @@ class Client:
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
         """Ask or order; the answer's fields. Raises `UsageError` with the device's reason if it refuses."""
+        line = json.dumps({"do": do, **fields}, ensure_ascii=False).encode(errors="replace") + b"\n"
+        if len(line) > LINE_BYTES:
+            raise UsageError(f"this is longer than {LINE_BYTES} bytes, the device's limit: make it shorter")
         try:
-            self._socket.sendall(json.dumps({"do": do, **fields}).encode() + b"\n")
+            self._socket.sendall(line)
         except OSError as error:  # it may have hung up: it has too many clients, or it ends
             raise ServiceError(f"the device does not answer ({error})") from None
         while True:

@@ -8,7 +8,6 @@ from typing import Any
 
 from device_agent.core import events as e
 
-LINE_BYTES = 4096
 TEXT_CHARACTERS = 1000
 
 STATUS, SUBSCRIBE, RELOAD = "status", "subscribe", "reload"

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from device_agent.config.reload import Change
+from device_agent.control import LINE_BYTES
 from device_agent.control.requests import (
-    LINE_BYTES,
     NEEDS_CONVERSATION,
     RELOAD,
     STATUS,
@@ -107,19 +107,18 @@ class Control(Worker):
     # ------------------------------------------------------------------------------- the dispatcher's thread
     def observe(self, now: float, event: e.Event, commands: Sequence[object], snapshot: Snapshot) -> None:
         """An observer: what subscribers hear of."""
+        before, self._shown = self._shown, snapshot  # also while nobody listens: who comes later hears of each change
         if not self._subscribers:
             return
-        if snapshot != self._shown:
-            self._news.append(news("state", **self._facts.status()))
-        elif isinstance(event, e.Frame) and now - self._level_at >= LEVEL_EVERY_S:
+        told = [news("state", **self._facts.status())] if snapshot != before else []
+        if isinstance(event, e.Frame) and now - self._level_at >= LEVEL_EVERY_S:
             self._level_at = now
-            self._news.append(news("level", microphone=round(event.level, 1)))
+            told.append(news("level", microphone=round(event.level, 1)))
         elif self._facts.captions and isinstance(event, e.ServerSaid) and (caption := _caption(event.message)):
-            self._news.append(caption)
-        else:
-            return
-        self._shown = snapshot
-        self._wakeup.set()
+            told.append(caption)
+        if told:
+            self._news += told
+            self._wakeup.set()
 
     def unblock(self) -> None:
         self._wakeup.set()
