@@ -187,7 +187,8 @@ class Device:
         if self._settings.audio.mixer != SOFTWARE:
             mixer.use_card(self._settings.audio.mixer)
         sound = self._tape, mixer, devices.reference
-        playback = Playback(devices, self._playback_ring, post, failed, time.monotonic, *sound)
+        rests = self._settings.audio.period_ms > 20
+        playback = Playback(devices, self._playback_ring, post, failed, time.monotonic, *sound, rests=rests)
         playback.language = self._settings.sounds.language or self._settings.agent.language
         return playback
 

@@ -63,14 +63,15 @@ class FakeLoudspeaker:
 
 
 class Bench:
-    def __init__(self, channels: int = 1) -> None:
+    def __init__(self, channels: int = 1, rests: bool = False) -> None:
         self.card = FakeLoudspeaker(channels=channels)
         self.ring = PlaybackRing()
         self.events: list[Event] = []
         self.feed = Feed(self.ring)
         self.out = Playout(
-            Card(self.card, "fake", RATE, channels), self.feed, self.events.append, self.card.clock
-        )  # fmt: skip
+            Card(self.card, "fake", RATE, channels), self.feed, self.events.append, self.card.clock, rests=rests
+        )
+        self.looks = 0
         self._handle = 0
 
     def queue(self, ms: float, value: int = 1000, event_id: int = 1, final: bool = False, rate: int = RATE) -> None:
@@ -82,6 +83,7 @@ class Bench:
     def run(self, seconds: float) -> None:
         end = self.card.now + seconds
         while self.card.now < end:
+            self.looks += 1
             self.card.pass_time(self.out.turn())
 
     def samples(self) -> array.array[int]:
@@ -108,6 +110,24 @@ def test_a_reply_is_told_from_its_first_to_its_last_sample(bench: Bench) -> None
     assert queued_at <= started.t <= queued_at + 0.045
     assert played.complete and abs(played.ms - 100) < 0.1
     assert abs(idle.t - started.t - 0.1) < 0.025
+
+
+def test_a_card_at_rest_is_looked_at_half_as_often() -> None:
+    """Where that is wanted: a reply begins at most 20 ms later, and is fed, and cut off, as fast as ever."""
+    busy, bench = Bench(), Bench(rests=True)
+    for one in (busy, bench):
+        one.run(2.0)
+    assert bench.looks <= 0.6 * busy.looks
+    queued_at, looks = bench.card.now, bench.looks
+    bench.queue(1000, 20000)
+    bench.run(0.5)
+    (started,) = bench.of(PlaybackStarted)
+    assert isinstance(started, PlaybackStarted) and queued_at <= started.t <= queued_at + 0.065
+    assert bench.looks - looks > 0.9 * busy.looks / 4
+    written = len(bench.samples())
+    bench.ring.flush()
+    bench.run(0.2)
+    assert not any(bench.samples()[written:][RATE * 5 // 1000 :])
 
 
 def test_every_sample_sounds_once_and_in_order(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from device_agent.runtime.ring import PlaybackRing
 
 PIECE_S = 0.01
 LEAD_S = (0.03, 0.06)  # what the card's buffer is kept at: normally, and after it ran dry
+RESTING_S = 0.05  # … and while nothing sounds, for who would rather have fewer wake-ups than 20 ms
 CALM_S = 30.0
 POLL_S = 0.003
 DUCK_GAIN, DUCK_MS, UNDUCK_MS = 10 ** (-18 / 20), 20.0, 300.0
@@ -52,9 +53,14 @@ class Reporter:
         if run.last and self._open:
             self._close(run.complete)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of a reply is in the card, nor to be told of."""
+        return not (self._sounding or self._owed)
+
     def settle(self, now: float, empty: bool) -> None:
         """Tell what has been heard. `empty`: nothing is queued."""
-        if not (self._sounding or self._owed):
+        if self.idle:
             return  # as nearly always
         position = self._clock.position(now)
         if empty and self._open and position >= self._end:
@@ -104,7 +110,9 @@ class Playout:
         tape: Tape | None = None,
         mixer: Mixer | None = None,
         reference: Reference | None = None,
+        rests: bool = False,
     ) -> None:
+        """`rests`: while nothing sounds, the card is given more at a time, and is looked at half as often."""
         self.running = False
         self.underruns = 0
         """How often the card ran dry because this process came too late."""
@@ -122,6 +130,7 @@ class Playout:
         self._calm_since = self._moved = clock()
         self._mixer = mixer or Mixer()
         self._reference = reference
+        self._rests = rests
         feed.aim(card.rate)
         self._mixer.aim(card.rate)
 
@@ -134,7 +143,9 @@ class Playout:
         self._adapt(now, self._played.observe(now, queued))
         if queued < self._played.written:
             self.running = True
-        pieces = (min(round(self._lead_s * self._card.rate), self._buffer) - queued) // self._piece
+        resting = self._resting
+        lead_s = max(self._lead_s, RESTING_S) if resting else self._lead_s
+        pieces = (min(round(lead_s * self._card.rate), self._buffer) - queued) // self._piece
         if pieces > 0:
             self._write(pieces * self._piece, now, queued)
             queued += pieces * self._piece
@@ -145,7 +156,14 @@ class Playout:
             raise AudioError(f"loudspeaker {self._card.name!r} takes nothing: is it connected?")
         self._reporter.settle(now, self._feed.empty)
         # A card frees its buffer in periods: the next is due soon after 0.9 of one, if the rest lasts so long.
-        return min(0.9 * OUTPUT_FPB_S, queued / self._card.rate - SAFE_S) if pieces > 0 else POLL_S
+        due_s = 0.9 * OUTPUT_FPB_S * (2 if resting else 1)
+        return min(due_s, queued / self._card.rate - SAFE_S) if pieces > 0 else POLL_S
+
+    @property
+    def _resting(self) -> bool:
+        """A canceller is given its reference at an even pace: then there is no rest."""
+        listened_to = self._reference is not None and self._reference.wanted
+        return self._rests and not listened_to and self._reporter.idle and self._feed.empty
 
     def end(self) -> None:
         """The stream is about to close."""
@@ -186,6 +204,7 @@ class Playback(StreamWorker):
         tape: Tape | None = None,
         mixer: Mixer | None = None,
         reference: Reference | None = None,
+        rests: bool = False,
     ) -> None:
         super().__init__("playback", "loudspeaker", devices, post, on_failure, clock)
         self.mixer = mixer or Mixer()
@@ -194,6 +213,7 @@ class Playback(StreamWorker):
         self.feed = Feed(ring)
         self._tape = tape
         self._reference = reference
+        self._may_rest = rests
         self._playout: Playout | None = None
 
     def run(self) -> None:
@@ -228,6 +248,6 @@ class Playback(StreamWorker):
 
     def session(self, card: Card) -> Playout:
         self._playout = Playout(
-            card, self.feed, self._post, self.clock, self._tape, self.mixer, self._reference
-        )  # fmt: skip
+            card, self.feed, self._post, self.clock, self._tape, self.mixer, self._reference, self._may_rest
+        )
         return self._playout

@@ -167,7 +167,8 @@ class Audio:
     )
     period_ms: int = _opt(
         20,
-        "Capture reads this much at a time while anything is heard, and 20 ms more while nothing is; 40 saves CPU.",
+        "Capture reads this much at a time while anything is heard, and 20 ms more while nothing is; 40 saves CPU: a "
+        "reply then begins up to 20 ms later.",
         choices=(20, 40),
     )
     echo: str = _opt(
