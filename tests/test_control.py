@@ -376,6 +376,11 @@ def test_commands(start: Callable[..., Desk], capsys: pytest.CaptureFixture[str]
     assert main(["status", *place]) == 1
     assert "WRONG        loudspeaker: no loudspeaker: plug one in" in capsys.readouterr().out
     assert main(["status", *place, "--json"]) == 1
+    desk.snapshot = Snapshot(microphone_check="microphone hears nothing at all")
+    assert main(["status", *place]) == 1
+    assert "WRONG        microphone: microphone hears nothing at all" in capsys.readouterr().out
+    desk.snapshot = Snapshot(loudspeaker="no loudspeaker: plug one in")
+    assert main(["status", *place, "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["state"] == "no-loudspeaker"
 
 

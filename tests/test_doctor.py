@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -21,13 +22,18 @@ from device_agent.__main__ import main
 from device_agent.bench.authority import Authority
 from device_agent.config.paths import Paths
 from device_agent.config.schema import Settings
+from device_agent.core import events as e
+from device_agent.core.indicator import Snapshot
 from device_agent.doctor.check import Check, Finding, Result, Status, examine, failed, ok
 from device_agent.doctor.host import Case, Host, Output, Recording, installed
-from device_agent.doctor.report import as_json, bundle, lines
+from device_agent.doctor.report import as_json, bundle, clean, lines
 from device_agent.doctor.sandbox import command, properties
 from device_agent.doctor.table import CHECKS
 from device_agent.errors import AudioError, PermissionDenied, ServiceError
+from device_agent.observers import LogObserver
+from device_agent.protocol import messages as m
 from device_agent.simulator.faults import Refusal
+from device_agent.system.log import QueueingHandler, formatter
 
 ROOT = Path(__file__).parent.parent
 PLANT = ROOT / "tests" / "plant_faults.py"
@@ -429,6 +435,53 @@ def test_a_running_device_is_asked_in_place_of_its_cards(world: World) -> None:
     assert set(world.complaints()) == {"audio.loudspeaker"}
 
 
+def test_what_the_self_check_has_found_is_a_complaint(world: World) -> None:
+    """Streams run, and nothing is heard."""
+    world.status = {"state": "no-microphone", "microphone": "", "microphone_check": "microphone hears nothing at all"}
+    assert set(world.complaints()) == {"audio.microphone"}
+    world.status = {"state": "no-loudspeaker", "loudspeaker_check": "the chirp was not heard"}
+    assert set(world.complaints()) == {"audio.loudspeaker"}
+
+
+def test_a_device_that_this_user_may_not_ask_is_neither_absent_nor_disturbed(world: World) -> None:
+    """Its cards are not opened, because it holds them; the person hears which group is missing."""
+
+    def refused(_: Mapping[str, str]) -> Mapping[str, Any]:
+        raise PermissionDenied("control.sock: join the group device-agent (or use sudo)")
+
+    world.ask, world.microphone = refused, "must not be opened"  # type: ignore[method-assign]
+    found = {result.id: result.finding for result in world.results()}
+    for id in ("audio.microphone", "audio.loudspeaker", "service.device"):
+        assert found[id].status is Status.SKIPPED and "group device-agent" in found[id].evidence
+    assert not world.complaints()
+
+
+def test_a_key_that_only_the_service_sees_is_no_complaint(world: World) -> None:
+    """systemd gives it to the service alone: from a shell a private agent cannot be tried, and the person hears how."""
+    with Bench(require_key=KEY) as service:
+        world.config["server.url"] = f'"ws://{service.host}"'
+        assert set(world.complaints()) == {"agent.conversation"}
+        world.write("etc/credstore.encrypted/elevenlabs-api-key", "closed")
+        found = {result.id: result.finding for result in world.results()}
+        assert not world.complaints()
+        assert found["agent.conversation"].status is Status.SKIPPED
+        assert "--as-service" in found["agent.conversation"].evidence
+        assert "systemd" in found["config.secrets"].evidence
+        world.config["server.auth"] = '"key"'
+        assert not world.complaints()
+
+
+def test_a_users_service_is_mended_by_its_user(world: World) -> None:
+    """Not with sudo, which does not reach it."""
+    world.user_unit = {**world.unit, "ActiveState": "failed", "NRestarts": "9"}
+    world.unit = {"LoadState": "not-found"}
+    complaints = world.complaints()
+    for id in ("service.running", "service.restarts"):
+        assert "journalctl --user -u device-agent" in complaints[id].remedy and "sudo" not in complaints[id].remedy
+    world.user_unit |= {"ActiveState": "active", "NeedDaemonReload": "yes"}
+    assert world.complaints()["service.running"].remedy == "systemctl --user daemon-reload"
+
+
 def test_what_may_be_fixed_is_a_command(world: World) -> None:
     """The mode of a key, the time service, a service that is not enabled."""
     world.write("etc/device-agent/api-key", KEY).chmod(0o644)
@@ -466,6 +519,40 @@ def test_the_bundle_holds_no_secret(world: World, tmp_path: Path) -> None:
     assert "CANARY" not in "".join(texts.values()) and "192.168.7.9" not in "".join(texts.values())
     with pytest.raises(FileExistsError):
         bundle([], case, file)
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_the_bundle_tells_nothing_of_what_was_said(world: World, tmp_path: Path, style: str) -> None:
+    """Though log.transcripts has it in the journal."""
+    said: list[str] = []
+    logger = logging.getLogger("device_agent")
+    handler = QueueingHandler(said.append)
+    handler.setFormatter(formatter(style))
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        observer = LogObserver(True)
+        for message in (m.UserTranscript("my CANARY", 1), m.AgentResponse("your\nCANARY", 1)):
+            observer(0.0, e.ServerSaid(1, message), (), Snapshot())
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    assert len(said) == 2 and all("CANARY" in line for line in said)
+    cleaned = clean("\n".join([*said, "device.up name='USB'"]))
+    assert "CANARY" not in cleaned and "device.up name='USB'" in cleaned and "conversation.user" in cleaned
+
+
+def test_addresses_of_both_families_are_left_out_and_times_are_not() -> None:
+    """2001:db8::1 goes, 12:34:56 stays."""
+    line = "2026-01-02T12:34:56+0100 from 2001:db8::a9f:1, fe80::1%eth0 [::1]:443 and 10.0.0.7; x::y 1:2:3:4:5:6:7:8"
+    assert clean(line) == "2026-01-02T12:34:56+0100 from (ip), (ip)%eth0 [(ip)]:443 and (ip); x::y (ip)"
+
+
+def test_a_bundle_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the remedy, before anything is looked at for half a minute."""
+    assert main(["doctor", "report", "--output", str(tmp_path / "none" / "x.tar.gz")]) == 64
+    assert "choose another one with --output" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["--fix", "report", "--set=agent.id=x"])

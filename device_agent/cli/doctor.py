@@ -62,6 +62,10 @@ def run(args: argparse.Namespace) -> int:
             bundle(results, case, args.output)
         except FileExistsError:
             raise UsageError(f"{args.output} exists already: choose another one with --output") from None
+        except OSError as error:
+            raise UsageError(
+                f"{args.output} cannot be written ({error.strerror}): choose another one with --output"
+            ) from None
         print(f"{args.output} is written: look into it before you send it")
     elif args.json:
         print(as_json(results))

@@ -14,6 +14,8 @@ WRONG = {
     "fault": "service",
     "microphone": "microphone",
     "loudspeaker": "loudspeaker",
+    "microphone_check": "microphone",
+    "loudspeaker_check": "loudspeaker",
     "panel": "pins",
     "buttons": "buttons",
 }

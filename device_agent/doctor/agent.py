@@ -5,10 +5,11 @@ from __future__ import annotations
 import select
 from contextlib import AbstractContextManager
 
-from device_agent.core.ending import End, Kind, classify
+from device_agent.core.ending import KEY, POLICY, End, Kind, classify
 from device_agent.core.initiation import initiation
-from device_agent.doctor.check import Finding, failed, ok
+from device_agent.doctor.check import Finding, failed, ok, skipped
 from device_agent.doctor.host import Case
+from device_agent.doctor.service import ELSEWHERE, key_elsewhere
 from device_agent.link.address import conversation_url
 from device_agent.link.dial import Dialer
 from device_agent.link.endings import Ended, end_of
@@ -44,6 +45,9 @@ def conversation(case: Case) -> Finding:
             finally:
                 wire.conduit.abandon()
     except Exception as error:
+        end = end_of(error)
+        if end is not None and classify(end) in (KEY, POLICY) and key_elsewhere(case):
+            return skipped(ELSEWHERE)
         return _refused(error)
     return ok("a conversation was opened, and closed before a word")
 

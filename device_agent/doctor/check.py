@@ -1,4 +1,4 @@
-"""Checks in order: each depends on others, and is skipped, saying why, where one of those has failed."""
+"""Checks in order: each depends on others, and is skipped, saying why, where one of those has failed or was skipped."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ class Status(Enum):
     WARNING = "warning"  # it works, though not as well or not for long
     FAILED = "failed"
     SKIPPED = "skipped"  # it could not be looked at
+
+
+BLOCKS = {Status.FAILED: "failed", Status.SKIPPED: "was skipped"}
 
 
 @record
@@ -80,9 +83,9 @@ def examine(checks: Sequence[Check], case: Case) -> Iterator[Result]:
     blocked: dict[str, str] = {}
     for check in checks:
         cause = next((blocked[need] for need in check.needs if need in blocked), "")
-        finding = skipped(f"because {cause} failed") if cause else _look(check, case)
-        if cause or finding.status is Status.FAILED:
-            blocked[check.id] = cause or check.id
+        finding = skipped(f"because {cause}") if cause else _look(check, case)
+        if finding.status in (Status.FAILED, Status.SKIPPED):
+            blocked[check.id] = cause or f"{check.id} {BLOCKS[finding.status]}"
         yield Result(check.id, finding)
 
 

@@ -8,14 +8,18 @@ from device_agent.config.load import load
 from device_agent.config.paths import Paths
 from device_agent.config.secrets import read_secrets
 from device_agent.core.activation import WAKE_WORD
-from device_agent.doctor.check import Finding, failed, ok
+from device_agent.doctor.check import Finding, failed, ok, skipped
 from device_agent.doctor.host import Case
+from device_agent.doctor.service import ELSEWHERE, key_elsewhere
 from device_agent.errors import ConfigError, DeviceAgentError
 
 
 def paths(case: Case) -> Paths:
     """Where this machine's configuration lives."""
     return case.host.paths or Paths.standard(case.host.environ)
+
+
+NONE = "none (a public agent needs none)"
 
 
 def valid(case: Case) -> Finding:
@@ -58,7 +62,8 @@ def secrets(case: Case) -> Finding:
         return failed(text, remedy or "run `device-agent setup` again", fix)
     given = {"API key": case.secrets.api_key(), "broker's token": case.secrets.broker_token()}
     there = [name for name, secret in given.items() if secret]
-    return ok(f"there is: {', '.join(there) or 'none (a public agent needs none)'}")
+    none = "none to be seen from here: systemd gives it to the service" if key_elsewhere(case) else NONE
+    return ok(f"there is: {', '.join(there) or none}")
 
 
 def access(case: Case) -> Finding:
@@ -68,6 +73,8 @@ def access(case: Case) -> Finding:
     try:
         method = check_access(case.settings, case.secrets)
     except ConfigError as error:
+        if case.settings.server.auth == "key" and case.settings.agent.id and key_elsewhere(case):
+            return skipped(ELSEWHERE)
         thing, _, remedy = str(error).partition(": ")
         return failed(thing, remedy or "run `device-agent setup`")
     return ok(f"agent {case.settings.agent.id or 'of the broker'}, by {method}")

@@ -18,6 +18,7 @@ from device_agent.config.load import Loaded
 from device_agent.config.paths import Paths
 from device_agent.config.schema import Settings
 from device_agent.config.secrets import Secrets
+from device_agent.errors import DeviceAgentError, PermissionDenied
 from device_agent.link.dial import Address, resolve
 from device_agent.records import record
 
@@ -142,6 +143,19 @@ class Case:
     recording: Recording | None = None
     status: Mapping[str, Any] | None = None
     """What the running device says of itself."""
+    refused: str = ""
+    """Why a running device may not be asked by this user."""
+
+    def device(self) -> Mapping[str, Any] | None:
+        """What the running device says of itself; None where none runs, or where it may not be asked: see `refused`."""
+        if self.status is None and not self.refused:
+            try:
+                self.status = self.host.device_status(self.host.environ)
+            except PermissionDenied as error:
+                self.refused = f"a device runs, and this user may not ask it: {error}"
+            except DeviceAgentError:
+                pass
+        return self.status
 
     @property
     def settings(self) -> Settings:

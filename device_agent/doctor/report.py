@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import ipaddress
 import json
 import re
 import tarfile
@@ -30,6 +31,8 @@ FILES = ("proc/asound/cards", "etc/os-release", "proc/device-tree/model", "proc/
 _ADDRESS = re.compile(r"\b(?:wss?|https?)://\S+")
 _SECRET = re.compile(r"(?i)\b\w*(?:signature|token|api-key|password|psk)\b\s*[=:]\s*\S+")
 _IP = re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b")
+_IP6 = re.compile(r"(?<![\w:.])(?=[0-9a-f]*:[0-9a-f]*:)[0-9a-f:]+(?:\d{1,3}\.[\d.]+)?(?![\w:])", re.IGNORECASE)
+_WORDS = re.compile(r"(\bconversation\.(?:user|agent)\b).*")  # as the log has them with log.transcripts
 _MAC = re.compile(r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b", re.IGNORECASE)
 
 
@@ -60,7 +63,7 @@ def broken(results: Sequence[Result]) -> bool:
 
 
 def bundle(results: Sequence[Result], case: Case, file: Path) -> None:
-    """Write a .tar.gz with all that helps; no key, token, address, prompt or name of a person in it."""
+    """Write a .tar.gz with all that helps; no key, token, address or prompt in it, and nothing of what was said."""
     parts = {"doctor.txt": "\n".join(lines(results, every=True)), "doctor.json": as_json(results)}
     if case.loaded:
         agent = replace(case.settings.agent, prompt="", first_message=None, user_id="", overrides={}, extra_body={},
@@ -77,6 +80,16 @@ def bundle(results: Sequence[Result], case: Case, file: Path) -> None:
 
 
 def clean(text: str) -> str:
-    """Without keys, tokens, addresses of any kind."""
-    text = _SECRET.sub("(secret)", redacted(text))
-    return _MAC.sub("(mac)", _IP.sub("(ip)", _ADDRESS.sub("(address)", text)))
+    """Without keys, tokens, addresses of any kind, and what was said in conversations."""
+    text = _SECRET.sub("(secret)", redacted(_WORDS.sub(r"\1 (words)", text)))
+    text = _MAC.sub("(mac)", _ADDRESS.sub("(address)", text))
+    return _IP.sub("(ip)", _IP6.sub(lambda found: "(ip)" if _is_ip6(found[0]) else found[0], text))
+
+
+def _is_ip6(text: str) -> bool:
+    """Not a time of the day, which has colons, too."""
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Sequence
+from pathlib import Path
 
+from device_agent.config.secrets import API_KEY_CREDENTIAL
 from device_agent.doctor.check import Finding, failed, ok, skipped, warning
 from device_agent.doctor.host import Case
-from device_agent.errors import DeviceAgentError
+from device_agent.setup.credentials import DROPIN
 
 UNIT = "device-agent.service"
 RESTARTS = 3
@@ -14,6 +16,7 @@ KEYS = (
     "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts", "WatchdogUSec",
     "NeedDaemonReload",
 )  # fmt: skip
+ELSEWHERE = "only the service sees its key: sudo device-agent doctor --as-service looks with it"
 NOTHING = "no systemd here"
 SYSTEM, USER = ("systemctl",), ("systemctl", "--user")
 
@@ -30,6 +33,33 @@ def _properties(case: Case) -> tuple[tuple[str, ...], dict[str, str]]:
     return SYSTEM, {"LoadState": "not-found"}
 
 
+def _typed(command: Sequence[str]) -> str:
+    """As a person types it."""
+    return " ".join(command if USER[-1] in command else ("sudo", *command))
+
+
+def _journal(call: tuple[str, ...]) -> str:
+    return " ".join(("journalctl", *call[1:], "-u", "device-agent"))
+
+
+def key_elsewhere(case: Case) -> bool:
+    """Whether systemd may give its service a key that nobody else sees."""
+    if case.secrets.api_key() or case.host.environ.get("CREDENTIALS_DIRECTORY"):
+        return False
+    call, unit = _properties(case)
+    etc = case.host.place("etc")
+    stores = (etc / "credstore" / API_KEY_CREDENTIAL, etc / "credstore.encrypted" / API_KEY_CREDENTIAL, etc / DROPIN)
+    return call == SYSTEM and unit.get("LoadState") == "loaded" and any(map(_may_be, stores))
+
+
+def _may_be(file: Path) -> bool:
+    try:
+        file.stat()
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
+
+
 def enabled(case: Case) -> Finding:
     """Whether it starts at boot."""
     call, unit = _properties(case)
@@ -39,7 +69,7 @@ def enabled(case: Case) -> Finding:
         return ok("not installed as a service: started by hand")
     if not unit.get("UnitFileState", "").startswith("enabled"):
         command = (*call, "enable", UNIT)
-        return warning("it does not start at boot", f"{'sudo ' * (call == SYSTEM)}{' '.join(command)}", command)
+        return warning("it does not start at boot", _typed(command), command)
     return ok(f"starts at boot ({'of this user' if call == USER else 'of the system'})")
 
 
@@ -64,11 +94,10 @@ def running(case: Case) -> Finding:
     if unit.get("ActiveState") != "active":
         ended = f"{state}, last exit: {unit.get('Result')}, code {unit.get('ExecMainStatus')}"
         command = (*call, "start", UNIT)
-        return failed(ended, "journalctl -u device-agent -n 50 says why; sudo systemctl start device-agent", command)
+        return failed(ended, f"{_journal(call)} -n 50 says why; {_typed(command)}", command)
     if unit.get("NeedDaemonReload") == "yes":
-        return warning(
-            f"{state}, and its unit file has changed since", "sudo systemctl daemon-reload", (*call, "daemon-reload")
-        )
+        command = (*call, "daemon-reload")
+        return warning(f"{state}, and its unit file has changed since", _typed(command), command)
     return ok(state)
 
 
@@ -86,25 +115,19 @@ def watchdog(case: Case) -> Finding:
 
 def restarts(case: Case) -> Finding:
     """Whether it dies again and again."""
-    _, unit = _properties(case)
+    call, unit = _properties(case)
     count = int(unit.get("NRestarts", "0") or 0)
     if count > RESTARTS:
-        return warning(
-            f"restarted {count} times, last: {unit.get('Result')}", "journalctl -u device-agent -p warning says why"
-        )
+        return warning(f"restarted {count} times, last: {unit.get('Result')}", f"{_journal(call)} -p warning says why")
     return ok(f"{count} restarts")
 
 
 def device(case: Case) -> Finding:
     """What the running device complains of itself."""
-    if case.status is None:
-        with suppress(DeviceAgentError):
-            case.status = case.host.device_status(case.host.environ)
-    if case.status is None:
-        return skipped("no device runs here")
-    wrong = [
-        f"{key}: {case.status[key]}" for key in ("configuration", "fault", "panel", "buttons") if case.status.get(key)
-    ]
+    status = case.device()
+    if status is None:
+        return skipped(case.refused or "no device runs here")
+    wrong = [f"{key}: {status[key]}" for key in ("configuration", "fault", "panel", "buttons") if status.get(key)]
     if wrong:
         return failed("; ".join(wrong), "mend what it names; it goes on by itself")
-    return ok(f"{case.status.get('state')}, no complaint")
+    return ok(f"{status.get('state')}, no complaint")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from device_agent.audio.chirp import share
 from device_agent.audio.choice import fits
 from device_agent.audio.hardware import Hardware, Machine
@@ -11,7 +9,7 @@ from device_agent.audio.vad import CLIPPED_SHARE, clipped, level_dbfs
 from device_agent.config.cards import parse
 from device_agent.doctor.check import Finding, failed, ok, skipped, warning
 from device_agent.doctor.host import Case
-from device_agent.errors import AudioError, DeviceAgentError
+from device_agent.errors import AudioError
 
 SILENT_DBFS = -90.0
 HUM_SHARE = 0.7
@@ -90,18 +88,23 @@ def _wanted(case: Case, card: Hardware, output: bool) -> bool:
 
 def microphone(case: Case) -> Finding:
     """Whether it can be opened, and delivers."""
-    if case.status is None:
-        with suppress(DeviceAgentError):
-            case.status = case.host.device_status(case.host.environ)
-    if case.status is not None:
-        if wrong := case.status.get("microphone"):
-            return failed(str(wrong), "see `device-agent status`")
-        return ok(f"the running device hears: {case.status.get('microphone_card') or 'microphone'}")
+    if found := _in_use(case, "microphone"):
+        return found
     try:
         case.recording = case.host.record_sound(case.settings)
     except AudioError as error:
         return failed(*_parted(error))
     return ok(f"{case.recording.card} at {case.recording.rate} Hz")
+
+
+def _in_use(case: Case, side: str) -> Finding | None:
+    """What the running device says of its own; None where none runs."""
+    said = case.device()
+    if said is None:
+        return skipped(case.refused) if case.refused else None
+    if wrong := said.get(side) or said.get(f"{side}_check"):
+        return failed(str(wrong), "see `device-agent status`")
+    return ok(f"the running device has {said.get(f'{side}_card') or 'it'}")
 
 
 def level(case: Case) -> Finding:
@@ -124,10 +127,8 @@ def level(case: Case) -> Finding:
 
 def loudspeaker(case: Case) -> Finding:
     """Whether it can be opened."""
-    if case.status is not None:
-        if wrong := case.status.get("loudspeaker"):
-            return failed(str(wrong), "see `device-agent status`")
-        return ok(f"the running device plays on {case.status.get('loudspeaker_card') or 'it'}")
+    if found := _in_use(case, "loudspeaker"):
+        return found
     try:
         return ok(case.host.open_loudspeaker(case.settings))
     except AudioError as error:
