@@ -376,8 +376,7 @@ class Device:
         return CONFIG_ERROR if self._mistakes else self.snapshot.indicator.value
 
     def _status(self) -> str:
-        state = self.snapshot
-        wrong = self._mistakes or state.fault or state.microphone or state.loudspeaker
+        wrong = self._mistakes or self.snapshot.wrong
         return f"{self._state}{': ' + wrong if wrong else ''}"
 
 

@@ -186,6 +186,17 @@ def test_the_status_names_what_is_wrong() -> None:
     assert stage.play(scene) == 0
 
 
+def test_the_status_names_what_the_self_check_has_found() -> None:
+    """Its light shines, too, though all streams run."""
+    stage = Stage(settings())
+
+    def scene() -> None:
+        stage.device.post(e.ChirpSearched(heard=False, silent=True))
+        assert poll(lambda: stage.supervisor.status().startswith("no-microphone: microphone hears nothing"))
+
+    assert stage.play(scene) == 0
+
+
 def test_a_volume_that_a_person_set_is_there_after_a_restart(tmp_path: Path) -> None:
     """What was kept is set at the start, and again for a new playback thread; a change is written at the latest by
     the stop; the configured first volume alone is not."""

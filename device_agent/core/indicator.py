@@ -61,6 +61,11 @@ class Snapshot:
     """Seconds connected today and this month."""
 
     @property
+    def wrong(self) -> str:
+        """What a person should hear of first, "" where all is well."""
+        return self.fault or self.microphone or self.loudspeaker or self.microphone_check or self.loudspeaker_check
+
+    @property
     def indicator(self) -> Indicator:
         """The one thing to show, highest priority first."""
         conditions = (
