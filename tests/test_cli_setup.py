@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import pty
 import stat
 import subprocess
 import sys
@@ -11,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from device_agent.cli.setup import Outside, add_arguments, setup
+from device_agent.audio.hardware import Machine
+from device_agent.cli.setup import Outside, add_arguments, set_control, setup
 from device_agent.config.load import load
 from device_agent.config.paths import Paths
 from device_agent.config.schema import Settings
 from device_agent.config.secrets import Secrets, read_secrets
-from device_agent.errors import ConfigError, ServiceError, UsageError
+from device_agent.errors import AudioError, ConfigError, ServiceError, UsageError
 from device_agent.setup.credentials import systemd_creds
 
 KEY = "sk_0123456789abcdefCANARY"
@@ -33,6 +36,7 @@ class World:
     systemd: bool = False
     creds: bool = False
     root: Path = Path("/nowhere")
+    silent: str = ""
 
     def ask(self, _: str) -> str:
         return self.agent_id
@@ -47,6 +51,8 @@ class World:
 
     def play_back(self, settings: Settings) -> None:
         self.seen.append(f"play back {settings.audio.echo}")
+        if self.silent:
+            raise AudioError(self.silent)
 
     def systemctl(self, *words: str) -> bool:
         self.seen.append(" ".join(words))
@@ -160,6 +166,23 @@ def test_root_sets_up_the_service(service: Paths, capsys: pytest.CaptureFixture[
     assert "device-agent status" in capsys.readouterr().out
 
 
+def test_a_service_that_runs_leaves_its_cards_to_the_sound_check(service: Paths) -> None:
+    """And is started with its new settings, though the check has failed: it shows and says what is wrong."""
+    steps = [
+        "stop device-agent.service",
+        "play back auto",
+        "enable device-agent.service",
+        "restart device-agent.service",
+    ]
+    world = World(systemd=True)
+    assert run(service, world) == 0
+    assert world.seen[-4:] == steps
+    world = World(systemd=True, silent="no microphone: plug one in")
+    with pytest.raises(AudioError, match="plug one in"):
+        run(service, world)
+    assert world.seen[-4:] == steps
+
+
 def test_where_systemd_can_the_key_is_encrypted_for_the_machine(
     service: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,6 +258,31 @@ def test_nothing_is_changed_without_a_yes(service: Paths, pi: Path) -> None:
     assert (pi / "boot" / "firmware" / "config.txt").read_text() == "dtparam=audio=on\n"
     assert not service.system.exists()
     assert run(service, World(agent_id="n", root=pi), *BOARD, "--yes") == 0
+
+
+def test_ctrl_d_at_a_question_of_a_part_is_one_line() -> None:
+    """As in the rest of setup."""
+    program = (
+        "import sys; from gpiozero import Device; from gpiozero.pins.mock import MockFactory;"
+        "Device.pin_factory = MockFactory(); from device_agent.__main__ import main;"
+        "sys.exit(main(['setup', 'wiring', '--set', 'panel.led_pin=22']))"
+    )
+    person, terminal = pty.openpty()
+    os.write(person, b"\x04")
+    done = subprocess.run((sys.executable, "-c", program), stdin=terminal, capture_output=True, text=True)
+    os.close(person)
+    os.close(terminal)
+    assert (done.returncode, done.stderr) == (64, "device-agent: setup needs an answer\n")
+
+
+def test_without_amixer_no_control_is_set_and_nothing_breaks(tmp_path: Path) -> None:
+    """The package only recommends it."""
+    (tmp_path / "proc" / "asound").mkdir(parents=True)
+    (tmp_path / "proc" / "asound" / "cards").write_text(" 1 [seeed2micvoicec]: simple-card - seeed-2mic-voicecard\n")
+    machine = Machine(tmp_path)
+    assert set_control("seeed", "Capture", "75%", machine, "true")
+    assert not set_control("seeed", "Capture", "75%", machine, str(tmp_path / "no-amixer"))
+    assert not set_control("other", "Capture", "75%", machine, "true")
 
 
 def test_a_usb_card_needs_no_boot_configuration(service: Paths) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from device_agent.errors import UsageError
+from device_agent.errors import ConfigError, UsageError
 from device_agent.setup.boards import BOARDS, Board, board
 from device_agent.setup.boot import BootConfig
 
@@ -54,6 +54,15 @@ def test_what_is_there_already_is_not_added_again(pi: Path) -> None:
     boot = BootConfig(pi)
     boot.file.write_text("dtparam = i2c_arm=on # touch\ndtparam=i2s=on\ndtoverlay=wm8960-soundcard,card-name=hat\n")
     assert boot.missing(known("respeaker-2mic-v1")) == ["dtparam=spi=on"]
+
+
+def test_a_file_that_cannot_be_changed_is_one_line(pi: Path) -> None:
+    """For a user who forgot sudo, or a boot partition that is read-only, or was taken away as here."""
+    boot, hat = BootConfig(pi), known("respeaker-2mic-v2")
+    lines = boot.missing(hat)
+    boot.file.unlink()
+    with pytest.raises(ConfigError, match=r"config\.txt cannot be changed \(No such file or directory\): sudo"):
+        boot.add(hat, lines)
 
 
 def test_the_backup_is_what_was_there_before_our_first_change(pi: Path) -> None:

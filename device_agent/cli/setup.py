@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from device_agent.cli.options import add_settings_arguments, settings_paths
 from device_agent.cli.trials import play_back, prove
@@ -34,6 +35,10 @@ from device_agent.setup.boards import BOARDS, board
 from device_agent.setup.boot import BootConfig
 from device_agent.setup.credentials import Encrypt, Keyring, systemd_creds
 
+if TYPE_CHECKING:
+    from device_agent.audio.hardware import Machine
+
+UNIT = "device-agent.service"
 PARTS = {
     "echo": "how the microphone hears the loudspeaker, and which audio.echo suits that",
     "wiring": "each light and button in turn, what is wrong with its wires, what to configure, and a drawing",
@@ -74,11 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs setup in this terminal, or with the key from standard input."""
-    if args.part:
-        return _part(args)
     ask, ask_hidden = (input, getpass.getpass) if sys.stdin.isatty() else (_no_terminal, _read_line)
     try:
-        outside = Outside(ask, ask_hidden, prove, play_back, os.environ, _systemctl, _mixer)
+        if args.part:
+            return _part(args)
+        outside = Outside(ask, ask_hidden, prove, play_back, os.environ, _systemctl, set_control)
         return setup(args, settings_paths(args), outside)
     except EOFError:
         raise UsageError("setup needs an answer") from None
@@ -103,14 +108,25 @@ def setup(args: argparse.Namespace, paths: Paths, outside: Outside) -> int:
         print(f"Key stored in {_keep(key, place, outside)}.")
     store_settings(place.config, answers)
     print(f"Agent stored in {place.config}.")
-    if not args.no_audio:
-        outside.play_back(settings)
-    if place.service and outside.systemctl("enable", "device-agent.service"):
-        started = outside.systemctl("restart", "device-agent.service")
-        print("The service runs: device-agent status" if started else "It did not start: journalctl -u device-agent")
-    else:
+    try:
+        if not args.no_audio:
+            if place.service:  # which may run, and hold the cards
+                outside.systemctl("stop", UNIT)
+            outside.play_back(settings)
+    finally:  # without sound, too, the service shows and says what is wrong
+        serves = place.service and _serve(outside)
+    if not serves:
         print(f"Now talk with it:\n  {_run_line(args)}")
     return 0
+
+
+def _serve(outside: Outside) -> bool:
+    """Have the service started, now and at each boot; whether there is one."""
+    if not outside.systemctl("enable", UNIT):
+        return False
+    started = outside.systemctl("restart", UNIT)
+    print("The service runs: device-agent status" if started else "It did not start: journalctl -u device-agent")
+    return True
 
 
 def _keep(key: str, place: Place, outside: Outside) -> str:
@@ -176,17 +192,20 @@ def _needs_reboot(args: argparse.Namespace, outside: Outside, place: Place) -> b
     if not lines:
         for control, value in chosen.mixer.items():
             if not outside.mixer(chosen.card, control, value):
-                print(f"The card has no control {control!r}: alsamixer shows what it has.")
+                print(f"The card has no control {control!r}: alsamixer (package alsa-utils) shows what it has.")
     return bool(lines)
 
 
-def _mixer(card: str, control: str, value: str) -> bool:
-    """Set a control of the card with this in its name; whether it has one."""
+def set_control(card: str, control: str, value: str, machine: Machine | None = None, tool: str = "amixer") -> bool:
+    """Set a control of the card with this in its name; whether it has one, and there is amixer to set it."""
     from device_agent.audio.hardware import Machine
 
-    numbers = [number for number, found in Machine().cards().items() if card in found.name.lower()]
-    words = ("amixer", "--quiet", "--card", str(numbers[0] if numbers else 0), "sset", control, value)
-    return bool(numbers) and subprocess.run(words, check=False, capture_output=True).returncode == 0
+    number = next((n for n, found in (machine or Machine()).cards().items() if card in found.name.lower()), None)
+    words = (tool, "--quiet", "--card", str(number), "sset", control, value)
+    try:
+        return number is not None and subprocess.run(words, check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False
 
 
 def _systemctl(*words: str) -> bool:

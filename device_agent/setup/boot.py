@@ -11,7 +11,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from device_agent.errors import UsageError
+from device_agent.errors import ConfigError, PermissionDenied, UsageError
 from device_agent.setup.boards import Board
 
 MARK = "# device-agent: {}"
@@ -42,7 +42,19 @@ class BootConfig:
         return [line for line in wanted if line not in effective]
 
     def add(self, board: Board, lines: list[str]) -> Path:
-        """Append `lines`; returns the backup of the file as it was before our first change."""
+        """Append `lines`; returns the backup of the file as it was before our first change.
+
+        Raises `PermissionDenied`, or `ConfigError` where the partition does not serve.
+        """
+        try:
+            return self._add(board, lines)
+        except OSError as error:
+            refusal = PermissionDenied if isinstance(error, PermissionError) else ConfigError
+            raise refusal(
+                f"{self.file} cannot be changed ({error.strerror}): sudo device-agent setup; is it mounted read-only?"
+            ) from None
+
+    def _add(self, board: Board, lines: list[str]) -> Path:
         text = self.file.read_text("utf-8", "surrogateescape")
         backup = self.file.with_name(self.file.name + BACKUP)
         if not backup.exists():
