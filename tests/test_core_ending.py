@@ -34,6 +34,7 @@ TABLE = [
     (End(CLOSE, 4300), "capacity"),
     (End(CLOSE, 4999), "transient"),
     (End(HTTP, 200), "transient"),  # a captive portal
+    (End(HTTP, 300), "config"),
     (End(HTTP, 302), "config"),
     (End(HTTP, 400), "config"),
     (End(HTTP, 401, "invalid_api_key"), "config"),

@@ -25,6 +25,12 @@ def test_opens_at_five_of_eight() -> None:
     assert gate.open
 
 
+def test_speech_that_is_spread_thin_never_opens() -> None:
+    """Every other frame, for however long: four of the last eight."""
+    gate = Gate(schema.Gate())
+    assert [heard(gate, n % 2 == 0) for n in range(100)] == [None] * 100
+
+
 def test_closes_after_the_hangover() -> None:
     """The gate closes 800 ms after the last speech frame; a single one in between starts the time anew."""
     gate = Gate(schema.Gate())

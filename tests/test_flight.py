@@ -16,6 +16,7 @@ from device_agent.core import events as e
 from device_agent.core.conversation import Conversation
 from device_agent.core.ending import End, Kind
 from device_agent.core.recollection import at_rest, recollect, resume
+from device_agent.core.replay import line
 from device_agent.core.tables import Link
 from device_agent.errors import UsageError
 from device_agent.flight import FILES, FlightRecorder, directory, without_words
@@ -152,6 +153,11 @@ def test_the_past_is_forgotten_at_rest_and_replays_from_there(tmp_path: Path) ->
     assert header["past"]["conn"] > 10
     assert flight.now - first["at"] < 400
     assert replayed(file)[0] == 0
+
+
+def test_a_value_that_is_no_json_is_written_in_words() -> None:
+    """A dump is for a bad day: no value keeps it from being written."""
+    assert json.loads(line(0.0, [], e.Tick(), place=Path("/x")))["place"] == "/x"
 
 
 def test_a_long_conversation_takes_little_memory(tmp_path: Path) -> None:
