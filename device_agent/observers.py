@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
@@ -15,6 +14,8 @@ from device_agent.protocol import messages as m
 log = logging.getLogger("device_agent")
 
 
+KINDS = 100  # of skipped messages, beyond which nothing new is said
+TYPE_CHARACTERS = 64
 FIELDS = tuple(field.name for field in fields(Snapshot))
 QUIET = ("turn", "today_s", "month_s", "lost")  # a hundred lines of a long conversation, or said already
 WRONG = ("fault", "advice", "microphone", "loudspeaker", "unheard_s")
@@ -31,7 +32,7 @@ class LogObserver:
         self.transcripts(transcripts)
         self._turns = 0
         self._last = Snapshot()
-        self.skipped: Counter[str] = Counter()
+        self._skipped_kinds: set[tuple[str, str]] = set()
 
     def transcripts(self, wanted: bool) -> None:
         """Whether words are written from now on; any thread."""
@@ -63,10 +64,11 @@ class LogObserver:
         log.info("link.ended conn=%d kind=%s code=%d reason=%r turns=%d", *what)
 
     def _skipped(self, event: e.WireSkipped) -> None:
-        key = f"{event.type}:{event.reason}"
-        self.skipped[key] += 1
-        if self.skipped[key] == 1:  # once each: a broken server must not fill the log
-            log.warning("wire.skipped reason=%s type=%s", event.reason, event.type)
+        kind = event.reason, event.type[:TYPE_CHARACTERS]
+        # Once each, and not without end: a broken server must fill neither the log nor the memory.
+        if kind not in self._skipped_kinds and len(self._skipped_kinds) < KINDS:
+            self._skipped_kinds.add(kind)
+            log.warning("wire.skipped reason=%s type=%s", *kind)
 
     def _said(self, event: e.ServerSaid) -> None:
         message = event.message

@@ -66,6 +66,25 @@ def test_a_change_waits_for_the_rest_of_the_spacing_only(file: Path) -> None:
     assert json.loads(file.read_text())["volume"] == 2
 
 
+def test_a_state_that_was_closed_once_spares_the_card_as_before(file: Path) -> None:
+    """Before a reboot that then does not come."""
+    state = StateFile(file, FakeClock())
+    state.change(volume=1)
+    closed(state)
+    for volume in range(2, 12):
+        state.change(volume=volume)
+    closed(state)
+    assert state.writes == 2
+    assert StateFile(file).kept.volume == 11
+
+
+def test_a_number_beyond_all_bounds_is_no_state(file: Path) -> None:
+    """No corrupt file keeps the device from starting."""
+    file.parent.mkdir(parents=True)
+    file.write_text('{"volume": 30, "usage": {"day_s": 1' + 400 * "0" + "}}")
+    assert StateFile(file).kept == Kept(volume=30)
+
+
 def test_a_change_during_a_write_is_written_after_it(file: Path) -> None:
     """A slow medium delays, it does not lose, and the one who changes never waits for it."""
     slow = Rendezvous()

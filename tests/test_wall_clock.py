@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,30 @@ def test_timesyncd_has_the_first_word(tmp_path: Path) -> None:
     assert is_synchronised(tmp_path, lambda: 0) is False
     (tmp_path / "synchronized").touch()
     assert is_synchronised(tmp_path, lambda: TIME_ERROR) is True
+
+
+NAMESPACE = ("unshare", "--mount", sys.executable, "-c")
+MOVED = """
+import subprocess
+from device_agent.system.wall_clock import WallClock
+times, posted = iter((1_800_000_000.0, 1_800_000_060.0)), []
+clock = WallClock(posted.append, lambda: next(times), lambda: True)
+for zone in ("Etc/UTC", "Asia/Tokyo"):
+    subprocess.run(("mount", "--bind", "/usr/share/zoneinfo/" + zone, "/etc/localtime"), check=True)
+    clock.look()
+print([calendar.offset_s for calendar in posted])
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or subprocess.run((*NAMESPACE, ""), capture_output=True, check=False).returncode != 0,
+    reason="puts another file in the place of /etc/localtime, in a mount namespace of its own",
+)
+def test_a_zone_that_is_set_while_it_runs_holds_at_once() -> None:
+    """`timedatectl set-timezone`: opening hours are meant in the new one, without a restart."""
+    environ = {name: text for name, text in os.environ.items() if name != "TZ"}
+    done = subprocess.run((*NAMESPACE, MOVED), env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[0, 32400]"
 
 
 def test_the_kernel_answers() -> None:

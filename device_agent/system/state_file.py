@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import threading
 import time
@@ -100,13 +99,15 @@ class StateFile:
     def close(self, deadline: Deadline) -> bool:
         """Write what waits, now. False if the medium is too slow for that."""
         self._hurry.set()
-        if self._owed and not self._pending:
-            self._write_later(self._writer)
+        try:
+            if self._owed and not self._pending:
+                self._write_later(self._writer)
+            elif self._writer is not None:
+                self._writer.join(deadline.remaining())
+                return not self._writer.is_alive()
             return True
-        if self._writer is not None:
-            self._writer.join(deadline.remaining())
-            return not self._writer.is_alive()
-        return True
+        finally:
+            self._hurry.clear()  # the process may go on: a reboot that was ordered does not always come
 
     # ------------------------------------------------------------------------------- the writer's thread
     def _write_later(self, before: threading.Thread | None) -> None:
@@ -203,5 +204,5 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool):
         return hint is bool
     if hint is float:
-        return isinstance(value, int | float) and math.isfinite(value)
+        return isinstance(value, int | float) and abs(value) < 1e12  # no nan either
     return isinstance(value, hint)

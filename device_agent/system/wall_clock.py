@@ -31,6 +31,7 @@ class WallClock:
     def look(self) -> None:
         """Post what has changed."""
         now = self._now()
+        time.tzset()  # the C library looks at /etc/localtime only once, else
         local = time.localtime(now)
         said = (int(now // 60), local.tm_gmtoff)
         if said != self._said:
