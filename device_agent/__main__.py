@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ _BROKEN_PIPE = 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns its exit code; a `DeviceAgentError` becomes lines on stderr and its own code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may know fewer letters than we do
+        sys.stdout.reconfigure(errors="replace")
     try:
         args = _parser(_command(arguments)).parse_args(arguments)
         code: int = args.run(args)

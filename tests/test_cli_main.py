@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,15 @@ def test_config_check_mentions_a_missing_agent(file: Path, capsys: pytest.Captur
     file.write_text("")
     assert main(["config", "check", "--config", str(file)]) == 0
     assert capsys.readouterr().out.endswith("agent.id is not set yet: `device-agent setup` asks for it\n")
+
+
+def test_a_terminal_of_another_alphabet_gets_all_that_it_can_show() -> None:
+    """A locale without "…" is no reason for a traceback."""
+    environ = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    command = (sys.executable, "-m", "device_agent", "volume", "--help")
+    done = subprocess.run(command, env=environ, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"0 ? 100" in done.stdout
 
 
 def test_a_reader_that_goes_away_is_no_error(file: Path) -> None:

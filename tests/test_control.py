@@ -203,6 +203,16 @@ def test_subscribers_hear_states_levels_and_captions(start: Callable[..., Desk])
         assert next(news)["state"] == "muted"
 
 
+def test_what_is_no_unicode_is_told_nevertheless(start: Callable[..., Desk]) -> None:
+    """A status may name a file whose name nobody can write; the dispatcher, which tells it, must not die of that."""
+    desk = start()
+    with Client(desk.path) as client:
+        news = client.news()
+        next(news)
+        desk.happens(e.Tick(), fault="\udcff.toml:2: bad")
+        assert next(news)["fault"] == "?.toml:2: bad"
+
+
 def test_a_caption_is_told_though_its_message_changed_the_state(start: Callable[..., Desk]) -> None:
     """One fact may do both: what the user has said ends a turn."""
     desk = start(captions=True)

@@ -20,6 +20,14 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
         yield receiver
 
 
+def test_a_status_that_is_no_unicode_arrives_nevertheless(systemd: socket.socket) -> None:
+    """It may name a file whose name nobody can write."""
+    notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname()})
+    notifier.status("config-error: \udcff.toml:2: bad")
+    assert systemd.recv(1000) == b"STATUS=config-error: ?.toml:2: bad"
+    notifier.close()
+
+
 def test_each_state_is_one_datagram(systemd: socket.socket) -> None:
     """Ready, status, watchdog, longer and stopping arrive as systemd spells them, each by itself."""
     notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname()})

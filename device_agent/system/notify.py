@@ -56,6 +56,6 @@ class Notifier:
         if self._socket is None:
             return
         try:
-            self._socket.sendto(state.encode(), self._address)
+            self._socket.sendto(state.encode(errors="replace"), self._address)
         except OSError:
             self.errors += 1
