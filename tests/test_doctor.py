@@ -435,6 +435,15 @@ def test_a_running_device_is_asked_in_place_of_its_cards(world: World) -> None:
     assert set(world.complaints()) == {"audio.loudspeaker"}
 
 
+def test_a_device_that_was_started_by_hand_may_hold_its_cards(world: World) -> None:
+    """`python -m device_agent run`: the kernel calls its owner python3, and it answers for itself."""
+    world.write("proc/asound/card1/pcm0c/sub0/status", "state: RUNNING\nowner_pid   : 77\n")
+    world.write("proc/77/comm", "python3\n")
+    assert set(world.complaints()) == {"audio.free"}
+    world.status = {"state": "idle"}
+    assert not world.complaints()
+
+
 def test_what_the_self_check_has_found_is_a_complaint(world: World) -> None:
     """Streams run, and nothing is heard."""
     world.status = {"state": "no-microphone", "microphone": "", "microphone_check": "microphone hears nothing at all"}
@@ -503,6 +512,15 @@ def test_the_lines_and_the_json_say_the_same(world: World) -> None:
     assert "WARNING  disk.space" in text and "→ sudo journalctl" in text and "memory.available" not in text
     document = json.loads(as_json(results))
     assert document["healthy"] and [check["id"] for check in document["checks"]] == [check.id for check in CHECKS]
+
+
+def test_the_bundle_of_a_users_service_has_its_journal(world: World, tmp_path: Path) -> None:
+    """And its unit: what the system's systemd says would be nothing."""
+    world.user_unit, world.unit = world.unit, {"LoadState": "not-found"}
+    bundle([], world.case(), tmp_path / "report.tar.gz")
+    asked = [" ".join(words) for words in world.ran]
+    assert any(words.startswith("journalctl --user -u device-agent") for words in asked)
+    assert "systemctl --user cat device-agent" in asked and "systemctl cat device-agent" not in asked
 
 
 def test_the_bundle_holds_no_secret(world: World, tmp_path: Path) -> None:

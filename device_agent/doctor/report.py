@@ -15,12 +15,16 @@ from device_agent.config.render import effective
 from device_agent.config.secrets import redacted
 from device_agent.doctor.check import Result, Status
 from device_agent.doctor.host import Case
+from device_agent.doctor.service import managed
 
 MARKS = {Status.OK: "ok     ", Status.WARNING: "WARNING", Status.FAILED: "FAILED ", Status.SKIPPED: "skipped"}
-COMMANDS = {
+MANAGED = {
     "journal.txt": ("journalctl", "-u", "device-agent", "-n", "400", "--no-pager", "-o", "short-iso"),
     "unit.txt": ("systemctl", "status", "device-agent", "--no-pager", "-n", "0"),
     "cat.txt": ("systemctl", "cat", "device-agent"),
+}
+"""Asked of the systemd that has our unit."""
+COMMANDS = {
     "security.txt": ("systemd-analyze", "security", "--no-pager", "device-agent.service"),
     "dmesg.txt": ("dmesg", "--level=err,warn"),
     "playback.txt": ("aplay", "-l"),
@@ -69,6 +73,7 @@ def bundle(results: Sequence[Result], case: Case, file: Path) -> None:
         agent = replace(case.settings.agent, prompt="", first_message=None, user_id="", overrides={}, extra_body={},
                         dynamic_variables={}, languages={})  # fmt: skip
         parts["config.toml"] = effective(replace(case.settings, agent=agent))
+    parts |= {name: case.host.run((*managed(case, tool), *words)).text for name, (tool, *words) in MANAGED.items()}
     parts |= {name: case.host.run(command).text for name, command in COMMANDS.items()}
     parts |= {path.replace("/", "-") + ".txt": case.host.text(path) for path in FILES}
     with tarfile.open(file, "x:gz") as tar:

@@ -21,6 +21,11 @@ NOTHING = "no systemd here"
 SYSTEM, USER = ("systemctl",), ("systemctl", "--user")
 
 
+def managed(case: Case, tool: str) -> tuple[str, ...]:
+    """`systemctl` or `journalctl`, called for the manager that has our unit."""
+    return (tool, *_properties(case)[0][1:])
+
+
 def _properties(case: Case) -> tuple[tuple[str, ...], dict[str, str]]:
     """How to call systemctl, and what it says of our unit; nothing where systemd does not run."""
     if not case.host.place("run/systemd/system").exists():
