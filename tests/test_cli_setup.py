@@ -249,6 +249,7 @@ def test_a_board_needs_a_reboot_and_then_setup_goes_on(
     assert "no control 'Playback'" in capsys.readouterr().out
     settings = load(service, {}).settings
     assert (settings.agent.id, settings.panel.button_pin) == ("agent_1", 17)
+    assert settings.audio.input == settings.audio.output == ("seeed", "wm8960")
 
 
 def test_nothing_is_changed_without_a_yes(service: Paths, pi: Path) -> None:

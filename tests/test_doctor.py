@@ -435,6 +435,15 @@ def test_a_running_device_is_asked_in_place_of_its_cards(world: World) -> None:
     assert set(world.complaints()) == {"audio.loudspeaker"}
 
 
+def test_a_board_is_known_by_the_card_of_each_of_its_overlays(world: World) -> None:
+    """The older overlay for the same codec gives it another name."""
+    world.write("boot/firmware/config.txt", "[all]\n# device-agent: respeaker-2mic-v1\ndtoverlay=wm8960-soundcard\n")
+    card = " 1 [wm8960soundcard]: simple-card - wm8960-soundcard\n                      wm8960-soundcard\n"
+    assert set(world.complaints()) == {"board.card"}
+    world.write("proc/asound/cards", card)
+    assert not world.complaints()
+
+
 def test_a_device_that_was_started_by_hand_may_hold_its_cards(world: World) -> None:
     """`python -m device_agent run`: the kernel calls its owner python3, and it answers for itself."""
     world.write("proc/asound/card1/pcm0c/sub0/status", "state: RUNNING\nowner_pid   : 77\n")

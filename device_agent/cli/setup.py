@@ -188,10 +188,10 @@ def _needs_reboot(args: argparse.Namespace, outside: Outside, place: Place) -> b
             raise UsageError(f"nothing was changed in {boot.file}")
         print(f"Added. Before it was: {boot.add(chosen, lines)}")
     sides = ("audio.input", "audio.output") if chosen.plays else ("audio.input",)
-    store_settings(place.config, {**dict.fromkeys(sides, chosen.card), **chosen.settings})
+    store_settings(place.config, {**{side: list(chosen.cards) for side in sides}, **chosen.settings})
     if not lines:
         for control, value in chosen.mixer.items():
-            if not outside.mixer(chosen.card, control, value):
+            if not any(outside.mixer(card, control, value) for card in chosen.cards):
                 print(f"The card has no control {control!r}: alsamixer (package alsa-utils) shows what it has.")
     return bool(lines)
 

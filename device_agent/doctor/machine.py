@@ -82,12 +82,13 @@ def memory(case: Case) -> Finding:
 def board(case: Case) -> Finding:
     """Whether the board that was chosen in setup has shown its card."""
     text = next((text for place in PLACES if (text := case.host.text(place))), "")
-    chosen = [board for board in BOARDS if board.card and MARK.format(board.name) in text.splitlines()]
+    chosen = [board for board in BOARDS if board.cards and MARK.format(board.name) in text.splitlines()]
     cards = Machine(case.host.root, {}).cards().values()
     for wanted in chosen:
-        if not any(wanted.card.lower() in f"{card.id} {card.name}".lower() for card in cards):
+        names = [f"{card.id} {card.name}".lower() for card in cards]
+        if not any(card in name for card in wanted.cards for name in names):
             return failed(
-                f"{wanted.title} is set up, and its card ({wanted.card}…) is absent",
+                f"{wanted.title} is set up, and its card ({' or '.join(wanted.cards)}…) is absent",
                 "reboot once; then: is it seated on all 40 pins? dmesg | grep -i snd",
             )
     return ok(", ".join(board.title for board in chosen) or "none was chosen in setup")

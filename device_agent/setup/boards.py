@@ -21,8 +21,8 @@ class Board:
     overlays: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
     """`dtparam` values that switch buses on."""
-    card: str = ""
-    """Part of the name of its sound card, once the overlay is loaded; empty: chosen by the person."""
+    cards: tuple[str, ...] = ()
+    """Parts of the names of its sound card, as the overlays give them; empty: chosen by the person."""
     plays: bool = True
     """Whether a loudspeaker hangs on it."""
     mixer: Mapping[str, str] = field(default_factory=dict)
@@ -61,7 +61,7 @@ BOARDS: tuple[Board, ...] = (
         "ReSpeaker 2-Mics Pi HAT, version 1 (codec WM8960, also Keyestudio's and Waveshare's)",
         overlays=("respeaker-2mic-v1_0", "wm8960-soundcard"),
         parameters=("i2c_arm=on", "i2s=on", "spi=on"),
-        card="seeed",
+        cards=("seeed", "wm8960"),
         mixer=_WM8960,
         settings={"panel.button_pin": 17, **_THREE_LIGHTS},
     ),
@@ -70,7 +70,7 @@ BOARDS: tuple[Board, ...] = (
         "ReSpeaker 2-Mics Pi HAT, version 2 (codec TLV320AIC3104)",
         overlays=("respeaker-2mic-v2_0",),
         parameters=("i2c_arm=on", "i2s=on", "spi=on"),
-        card="seeed",
+        cards=("seeed",),
         mixer=_TLV320,
         settings={"panel.button_pin": 17, **_THREE_LIGHTS},
     ),
@@ -79,7 +79,7 @@ BOARDS: tuple[Board, ...] = (
         "ReSpeaker 4-Mic Array for Raspberry Pi (microphones only: add a loudspeaker)",
         overlays=("respeaker-4mic-array", "seeed-4mic-voicecard"),
         parameters=("i2c_arm=on", "i2s=on", "spi=on"),
-        card="seeed",
+        cards=("seeed",),
         plays=False,
         settings={"lights.kind": "apa102", "lights.count": 12, "lights.power_pin": 5},
     ),
@@ -88,7 +88,7 @@ BOARDS: tuple[Board, ...] = (
         "I2S amplifier and I2S microphone (MAX98357A with INMP441, SPH0645 or ICS-43432; Voice HAT)",
         overlays=("googlevoicehat-soundcard",),
         parameters=("i2s=on",),
-        card="voicehat",
+        cards=("voicehat",),
     ),
     Board("usb", "USB speakerphone, headset or sound card (needs nothing)"),
     Board("other", "something else, or already set up"),
