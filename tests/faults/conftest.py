@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
@@ -36,10 +37,9 @@ def figure() -> Iterator[Callable[[int, str], None]]:
 
     yield keep
     if os.environ.get("SAVE_FIGURES"):
-        known = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
-        MEASURED.write_text(
-            json.dumps(
-                dict(sorted((known | found).items(), key=lambda item: int(item[0]))), indent=1, ensure_ascii=False
-            )
-            + "\n"
-        )
+        with MEASURED.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # two processes may measure at the same time
+            known = dict(sorted((json.load(file) | found).items(), key=lambda item: int(item[0])))
+            file.seek(0)
+            file.truncate()
+            file.write(json.dumps(known, indent=1, ensure_ascii=False) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 import os
@@ -12,13 +11,14 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bed import Run, Server, busy, pause, started
-from link_peer import CLOSE, METADATA, TEXT, Peer
+from link_peer import CLOSE, METADATA, Peer
+from scarce import no_threads
 
 from device_agent.bench.virtual_audio import VirtualCards
 from device_agent.control.client import Client
@@ -29,7 +29,6 @@ WARM, RECONNECTS = 50, 1000
 FACTS = 14_000  # fill the flight recorder, which grows until then
 GROWTH_MB = 1.0
 CLIENTS = 14  # each may ask 50 times a second
-RECOVERY_S = 8.0
 LOAD_S = 8.0
 LATE_S = 1.0
 BUSY = 6  # on two cores three times what they can do
@@ -146,77 +145,6 @@ def test_row_49_no_descriptor_to_be_had(cards: VirtualCards) -> None:
 
 
 # ------------------------------------------------------------------------------- memory and threads
-def heard(server: Server, peer: Peer, seconds: float) -> tuple[Peer, float]:
-    """When the device is heard for half a second, in this conversation or in one that it opened instead."""
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
-        try:
-            for _ in range(25):
-                peer.read()
-            return peer, time.monotonic() - began
-        except (AssertionError, OSError):
-            peer.sock.close()
-            peer = server.talk()
-    raise AssertionError(f"not heard within {seconds} s")
-
-
-def starved(environ: dict[str, str], sabotage: str = "") -> tuple[float, int]:
-    """Row 48: the address space is full when messages of 16 MB come. The longest silence, and how many were lost."""
-    audio = base64.b64encode(bytes(11_900_000)).decode()
-    data = json.dumps({"type": "audio", "audio_event": {"audio_base_64": audio, "event_id": 1}}).encode()
-    server = Server()
-    server.listener.settimeout(RECOVERY_S)
-    with started(environ, server, sabotage=sabotage) as run:
-        peer, took, lost = server.talk(), [], 0
-        with run.control() as client:
-            run.has_cards(client)  # and with them all its threads
-        with run.limited(resource.RLIMIT_AS, run.kb("VmSize") * 1024):
-            for _ in range(4):
-                with suppress(OSError):
-                    peer.frame(TEXT, data)
-                before = peer
-                peer, seconds = heard(server, peer, RECOVERY_S)
-                took.append(seconds)
-                lost += peer is not before
-        assert run.process.poll() is None
-        heard(server, peer, RECOVERY_S)
-    return max(took), lost
-
-
-def test_row_48_a_reply_for_which_there_is_no_memory(cards: VirtualCards, figure: Keep) -> None:
-    """What cannot be held ends its connection, not the process: it is heard again within 8 s, each time."""
-    took, lost = starved(cards.environ)
-    figure(48, f"4 × 16 MB with no memory: {lost} connections lost, heard again after {took:.1f} s at most")
-    assert lost
-    assert took < RECOVERY_S
-
-
-def test_row_48_sees_a_process_that_dies(cards: VirtualCards) -> None:
-    """Sabotage: a program that ends where memory does is not heard again."""
-    with pytest.raises((AssertionError, TimeoutError)):
-        starved(cards.environ, sabotage="die_of_hunger")
-
-
-@contextmanager
-def no_threads(run: Run) -> Iterator[None]:
-    """A control group in which nobody may start a thread."""
-    tree = next(
-        root for root in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")) if (root / "cgroup.procs").exists()
-    )
-    group = tree / f"device-agent-{run.process.pid}"
-    group.mkdir()
-    try:
-        (group / "cgroup.procs").write_text(str(run.process.pid))
-        (group / "pids.max").write_text("1")  # those that it has may stay
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            (tree / "cgroup.procs").write_text(str(run.process.pid))
-        while (group / "cgroup.procs").read_text():  # it ends
-            pause(0.02)
-        group.rmdir()
-
-
 root = pytest.mark.skipif(os.geteuid() != 0, reason="makes a control group")
 
 
@@ -244,31 +172,6 @@ def test_row_50_no_thread_to_be_had(cards: VirtualCards, figure: Keep, tmp_path:
     assert 0.9 < in_time < 1.1
     assert (code, kept["volume"]) == (0, 33)
     assert took < 2
-
-
-@root
-def test_row_33_a_library_that_never_returns(cards: VirtualCards, figure: Keep) -> None:
-    """Without its own thread the sound server's library blocks for ever when the loudspeaker opens, with a lock held.
-
-    Nobody can help within the process: it ends by itself within 14 s, for systemd to start it again. Sabotage: with
-    threads to be had the loudspeaker opens, and the process lives.
-    """
-    server = Server()
-    with started(cards.environ, server) as run:
-        peer = server.talk()
-        peer.reset()  # the loudspeaker closes, and opens again with the next connection
-        peer = server.talk()
-        with run.control() as client:
-            run.has_cards(client)
-        with no_threads(run):
-            peer.reset()
-            peer = server.talk()
-            began = time.monotonic()
-            code = run.process.wait(20)
-            took = time.monotonic() - began
-    figure(33, f"hung in the sound library: ended for a restart after {took:.1f} s")
-    assert code == 70
-    assert took < 14 + 1
 
 
 def call(peer: Peer, name: str, number: str, **parameters: object) -> dict[str, Any]:

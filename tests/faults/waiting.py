@@ -33,9 +33,10 @@ from places import (
     roaming,
     unread,
 )
+from scarce import blocked, starved
 
 from device_agent.bench.authority import Authority
-from device_agent.errors import ServiceError
+from device_agent.errors import DeviceAgentError
 
 NOISE_S = 1.0  # this machine is shared; the bound itself is in the table
 WATCH_S = 12.0  # so long attempts are counted
@@ -250,6 +251,8 @@ WAITS = (
     Wait(21, policy, seconds("{:.0f} attempts"), lambda n: n <= 3, "hammer"),
     Wait(22, dies_young, seconds("{:.0f} attempts in the first 12 s"), lambda n: 2 <= n <= 6, "hammer"),
     Wait(24, silent_after_upgrade, seconds(), lambda s: 4.5 < s < 5 + NOISE_S, "patient"),
+    Wait(33, blocked, seconds("hung in the sound library: ended for a restart after {:.1f} s"),
+         lambda s: s < 14 + NOISE_S, "plenty"),
     Wait(39, button, str, bool, "bouncy"),
     Wait(42, clock_jumps, str, bool, "civil"),
     Wait(43, no_network, seconds("connected {:.1f} s after the link came"), lambda s: s < 3 + NOISE_S, "deaf"),
@@ -258,11 +261,14 @@ WAITS = (
     Wait(46, read_only, str, lambda found: found.none, "anxious"),
     Wait(47, unread, lambda share: f"{100 * share:.0f} % of the audio in time", lambda share: 0.85 < share < 1.15,
          "talkative"),
+    Wait(48, starved,
+         lambda found: f"4 × 16 MB with no memory: {found[1]} connections lost, heard after {found[0]:.1f} s at most",
+         lambda found: found[0] < 8, "die_of_hunger"),
     Wait(53, all_hang, seconds("named and ended after {:.1f} s"), lambda s: s < 6 + NOISE_S, "stubborn"),
     Wait(57, greedy, seconds("stacks and end after {:.1f} s"), lambda s: s < 10.1 + NOISE_S, "modest"),
     Wait(56, stopped, lambda n: "no ping after the stop; systemd's limit is 10 s", lambda n: n == 0, "not stopped"),
 )  # fmt: skip
-FAILURES = (AssertionError, OSError, ServiceError, subprocess.TimeoutExpired, pytest.fail.Exception)
+FAILURES = (AssertionError, OSError, DeviceAgentError, subprocess.TimeoutExpired, pytest.fail.Exception)
 NAMES = {wait.measure.__name__: wait for wait in WAITS}
 
 
