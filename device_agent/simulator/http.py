@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from device_agent.config.endpoints import is_loopback
 from device_agent.simulator.faults import Refusal
 from device_agent.simulator.options import OPTIONAL_EVENTS, Options
 
@@ -109,7 +110,8 @@ class Doorman:
         signature = f"cvtkn_{secrets.token_hex(12)}"
         single = query.get("include_conversation_id", "").lower() == "true"
         self._signatures[signature] = _Signature(agent_id, now + _VALID_S, single)
-        url = f"ws://{host}{SOCKET_PATH}?{urlencode({'agent_id': agent_id, 'conversation_signature': signature})}"
+        scheme = "ws" if is_loopback(urlsplit(f"//{host}")) else "wss"  # from elsewhere only through somebody's TLS
+        url = f"{scheme}://{host}{SOCKET_PATH}?{urlencode({'agent_id': agent_id, 'conversation_signature': signature})}"
         return Reply(200, json.dumps({"signed_url": url}))
 
     def _admit(self, query: Mapping[str, str], now: float) -> Reply | None:

@@ -67,13 +67,21 @@ class Guest:
 
     def reboot(self) -> None:
         """An orderly restart of the guest."""
-        old = self.run("cat /proc/sys/kernel/random/boot_id")
+        old = self.boot_id()
         self.run("systemctl reboot")
-        deadline = time.monotonic() + BOOT_S
+        self.wait_for_boot_after(old)
+
+    def boot_id(self) -> str:
+        """Another one after each boot."""
+        return self.run("cat /proc/sys/kernel/random/boot_id")
+
+    def wait_for_boot_after(self, old: str, within: float = BOOT_S) -> None:
+        """Until it has been started anew, by whomever, since it had this `boot_id`."""
+        deadline = time.monotonic() + within
         while time.monotonic() < deadline:
             self._wait_for_agent()
             try:
-                if self.run("cat /proc/sys/kernel/random/boot_id") != old:
+                if self.boot_id() != old:
                     self.run("systemctl is-system-running --wait || true", timeout=BOOT_S)
                     return
             except (OSError, EOFError, RuntimeError):

@@ -6,50 +6,17 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from board import DROPIN, LED, PINS, SOUND_AND_PINS, press
-from guest import ROOT, Guest
+from board import LED, READY_S, press, serving
+from guest import Guest
 from wire import pause
 
 UNIT = "device-agent"
-CONFIG = f"""
-[agent]
-id = "agent_1"
-[server]
-url = "ws://127.0.0.1:8765"
-{SOUND_AND_PINS}"""
-SOURCE = """ExecStart=
-ExecStart=/opt/venv/bin/device-agent run
-Environment=PYTHONDONTWRITEBYTECODE=1
-"""
-READY_S = 60  # the machine is emulated, about 20 times slower than this one
 
 
 @pytest.fixture(scope="module")
 def service(guest: Guest) -> Iterator[Guest]:
-    guest.put(ROOT / "systemd" / "device-agent.service", "/etc/systemd/system/device-agent.service")
-    guest.put(ROOT / "systemd" / "sysusers.d" / "device-agent.conf", "/etc/sysusers.d/device-agent.conf")
-    guest.put_text(DROPIN + SOURCE, "/etc/systemd/system/device-agent.service.d/bench.conf")
-    guest.put_text(PINS, "/etc/systemd/system/bench-pins.service")
-    guest.put_text(CONFIG, "/etc/device-agent/config.toml")
-    guest.run("(cat /proc/cpuinfo; echo; echo Revision : c03112) >/etc/cpuinfo.pi; systemd-sysusers")
-    guest.run(
-        "systemctl daemon-reload; systemctl enable --quiet device-agent; systemctl enable --quiet --now bench-pins"
-    )
-    simulator(guest)
-    guest.run("systemctl start device-agent", timeout=READY_S + 60)
-    yield guest
-    guest.run("systemctl disable --quiet --now device-agent bench-pins; rm -rf /etc/device-agent")
-
-
-def simulator(guest: Guest) -> None:
-    guest.start("simulator", "device-agent bench simulate --port 8765 --events /run/events --first-message Hello.")
-    guest.wait_for("ss -tln | grep :8765", timeout=2 * READY_S)
-
-
-def status(guest: Guest) -> dict[str, object]:
-    answer = guest.attempt("device-agent status --json", timeout=60)
-    found: dict[str, object] = json.loads(answer.out)
-    return found
+    with serving(guest) as service:
+        yield service
 
 
 def talk(guest: Guest) -> None:
