@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parser(_command(arguments)).parse_args(arguments)
         code: int = args.run(args)
-        sys.stdout.flush()
+        print(end="", flush=True)  # not `sys.stdout.flush()`: there may be none
         return code
     except DeviceAgentError as error:
         return _report(error)

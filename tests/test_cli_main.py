@@ -77,6 +77,11 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         ([], "the following arguments are required: COMMAND (see `device-agent --help`)"),
         (["config"], "the following arguments are required: ACTION (see `device-agent config --help`)"),
         (["config", "show", "--al"], "unrecognized arguments: --al (see `device-agent --help`)"),
+        (
+            ["bench", "meter", "--seconds", "soon"],
+            "argument --seconds: must be a number above 0, and 3600 at most, "
+            "not 'soon' (see `device-agent bench meter --help`)",
+        ),
         (["setup", "--key=sk_0123456789abcdef"], "unrecognized arguments: --key=sk_… (see `device-agent --help`)"),
     ],
 )
@@ -119,6 +124,14 @@ def test_a_terminal_of_another_alphabet_gets_all_that_it_can_show() -> None:
     done = subprocess.run(command, env=environ, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"0 ? 100" in done.stdout
+
+
+def test_without_any_output_a_command_does_its_work(file: Path) -> None:
+    """As a script calls it that has closed its stdout."""
+    command = '"$0" -m device_agent config check --elsewhere --config "$1" >&-'
+    file.write_text("")
+    done = subprocess.run(["bash", "-c", command, sys.executable, str(file)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_reader_that_goes_away_is_no_error(file: Path) -> None:
