@@ -114,6 +114,7 @@ def test_the_status_says_why_it_is_offline_and_what_it_has_cost() -> None:
     core.handle(LinkOpened(2), 60.1)
     core.handle(ServerSaid(2, Metadata("c", "pcm_16000", "pcm_16000")), 60.2)
     assert "lost" not in shown(core)
+    assert core.snapshot.fault == ""
 
 
 def shown(core: Conversation, **facts: int) -> dict[str, str]:

@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_agent.core.ending import CAPACITY, CLOCK, KEY, NETWORK, OVERRIDE, TRANSIENT, Verdict
+from device_agent.config.schema import Activation, Session, Settings
+from device_agent.core.commands import Connect
+from device_agent.core.conversation import Conversation
+from device_agent.core.ending import CAPACITY, CLOCK, KEY, NETWORK, OVERRIDE, TRANSIENT, End, Kind, Verdict
+from device_agent.core.events import LinkEnded, LinkOpened, ServerSaid, Start, Tick
 from device_agent.core.retry import FLOOR_S, LONGEST_S, YOUNG_CAP_S, Retry
+from device_agent.protocol.messages import Metadata
 
 VERDICTS = st.sampled_from([CAPACITY, CLOCK, KEY, NETWORK, TRANSIENT])
 DRAWS = st.floats(0, 1, exclude_max=True)
@@ -93,6 +98,30 @@ def test_an_hour_has_sixty_connections_at_most() -> None:
         retry.opened(float(n))
     assert retry.delay(NETWORK, None, True, True, now=100.0) == 3500
     assert retry.delay(NETWORK, None, True, False, now=3600.0) == FLOOR_S
+
+
+def test_a_device_whose_conversations_break_again_and_again_keeps_to_it() -> None:
+    """Good ones, of half a minute each, at which every count of failures begins anew."""
+    free = Session(connects_per_hour=0, idle_close_s=0)
+    core = Conversation(Settings(activation=Activation(("always-on",)), session=free), lambda: 0.0)
+    now, attempts, orders = 0.0, [], core.handle(Start(), 0.0)
+    while now < 7200:
+        if any(isinstance(order, Connect) for order in orders):
+            attempts.append(now)
+            conn = len(attempts)
+            for event in (LinkOpened(conn), ServerSaid(conn, Metadata("c", "pcm_16000", "pcm_16000"))):
+                core.handle(event, now)
+            while (due := core.next_deadline()) is not None and due < now + 31:
+                core.handle(Tick(), due)
+            now += 31
+            orders = core.handle(LinkEnded(conn, End(Kind.NETWORK, 104)), now)
+        else:
+            due = core.next_deadline()
+            assert due is not None
+            now = due
+            orders = core.handle(Tick(), now)
+    assert all(later - first >= 3600 for first, later in zip(attempts, attempts[60:], strict=False))
+    assert len(attempts) > 100
 
 
 def test_days_offline_do_not_overflow() -> None:
