@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import FakeClock
@@ -120,6 +121,25 @@ def test_what_cannot_be_counted_is_not_ordered(machine: Machine) -> None:
     (machine.home / "state.json").mkdir()
     machine.start()
     assert not machine.pass_hours(2 * HOURS, UNWELL)
+
+
+class Crossed(StateFile):
+    """Another thread changes something in the moment of each first order: of the two changes the other one stays."""
+
+    crossed = 0
+
+    def change(self, **changes: Any) -> None:
+        self.crossed += 1
+        super().change(**({"volume": self.crossed} if self.crossed == 1 else changes))
+
+
+def test_an_order_that_was_not_counted_is_given_when_it_is(machine: Machine) -> None:
+    """Else it would be given again after the boot. It is tried again at the next look."""
+    machine.state = Crossed(machine.home / "state.json", spacing_s=0.0)
+    machine.process = LastRung(HOURS, machine.run, machine.state, machine.clock)
+    assert machine.pass_hours(HOURS + 0.1, UNWELL)
+    assert machine.state.crossed == 2
+    assert StateFile(machine.home / "state.json").kept.rebooted
 
 
 def test_a_runtime_directory_that_is_away_is_no_fault(tmp_path: Path) -> None:

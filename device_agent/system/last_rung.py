@@ -87,6 +87,9 @@ class LastRung:
         if not self._state.close(Deadline(STATE_S)) or not self._state.writable:
             log.error("reboot.refused hours=%.1f reason='the state cannot be written: it would be for ever'", hours)
             return
+        if not self._state.kept.rebooted:  # the dispatcher changed something else in that very moment, and won
+            self._next = now
+            return
         log.error("reboot.ordered hours=%.1f", hours)
         self._mark(ORDER, now)
 
