@@ -74,6 +74,34 @@ def test_the_default_microphone_is_opened_at_16_khz_mono() -> None:
     assert fake.opened[0]["frames_per_buffer"] == 640 and fake.opened[0]["input_device_index"] == 0
 
 
+def test_no_stream_is_used_while_a_card_opens() -> None:
+    """Whoever is in a turn is waited for; whoever comes meanwhile is sent away, and may come again after it."""
+    asked: list[bool] = []
+
+    def refuse(rate: int, channels: int) -> int:
+        asked.append(cards.entered("playback"))
+        return 0
+
+    cards = devices(FakeHost("default", refuse=refuse))
+    opened = threading.Event()
+    assert cards.entered("playback")
+    opener = threading.Thread(target=lambda: (cards.open_input(), opened.set()))
+    opener.start()
+    assert not opened.wait(0.05) and not asked
+    cards.left("playback")
+    assert opened.wait(5)
+    opener.join()
+    assert asked == [False]
+    assert cards.entered("playback")
+
+
+def test_who_hangs_in_a_turn_keeps_no_other_card_out() -> None:
+    """A turn takes milliseconds: after a quarter of a second it is not waited for any more."""
+    cards = devices(FakeHost("default"))
+    assert cards.entered("playback")
+    assert cards.open_input().rate == 16_000
+
+
 def test_a_raw_card_is_asked_for_what_the_agent_hears(tmp_path: Path) -> None:
     """Then nothing has to be converted; else for 48 kHz, which nearly all have."""
     FakeCards(tmp_path).plug(1, "Device", "USB Audio", usb="1-1", usb_id="0d8c:0014")

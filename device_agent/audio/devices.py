@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from device_agent.audio import host
@@ -15,11 +15,14 @@ from device_agent.audio.hardware import Machine
 from device_agent.audio.reference import Reference
 from device_agent.config.schema import Audio
 from device_agent.errors import AudioError
+from device_agent.runtime.deadline import Deadline
 
 __all__ = ["OUTPUT_FPB_S", "RATE", "Card", "Devices"]
 
 log = logging.getLogger(__name__)
 
+ALONE_S = 0.25  # a turn takes some ms, on a slow machine with a canceller some tens: who stays longer hangs
+LOOK_S = 0.0005
 TRIES = 3  # new starts for a card that is listed and free, yet not found by PortAudio
 
 
@@ -31,6 +34,10 @@ class Devices:
 
     The lock is needed because PortAudio's own list of streams has none. It is held while a card opens (2–20 ms)
     or PortAudio starts, never while samples move.
+
+    But no sample moves while a card opens, either (`entered`). PortAudio keeps the last error of every call, of all
+    threads, in one variable, and when a rate is refused it looks there again: what another thread has put there since
+    makes a success of it, and the stream that is none kills the process (seen on ALSA: once in 20 to 300 openings).
     """
 
     def __init__(
@@ -51,6 +58,8 @@ class Devices:
         self._awaited: dict[bool, list[int]] = {}  # cards that fit and were not free when we looked, by direction
         self._tries = TRIES
         self._open = 0
+        self._opening = False
+        self._inside: set[str] = set()  # threads that are in a turn; its changes are atomic
         self._wakers: list[Callable[[], None]] = []
         self.reference = Reference()
         """From the playback thread to the capture thread."""
@@ -83,6 +92,21 @@ class Devices:
     def open_input(self) -> Card:
         """Open the configured microphone; AudioError names what is wrong and the remedy."""
         return self._open_card(MICROPHONE, self._settings.input)
+
+    def entered(self, thread: str) -> bool:
+        """To be asked before each use of a stream; False: not now, a card opens. `left` follows a use.
+
+        No race: who enters says so before it looks, who opens says so before it looks.
+        """
+        self._inside.add(thread)
+        if not self._opening:
+            return True
+        self._inside.discard(thread)
+        return False
+
+    def left(self, thread: str) -> None:
+        """The use of a stream is over, for this turn."""
+        self._inside.discard(thread)
 
     def open_output(self) -> Card:
         """Open the configured loudspeaker; AudioError names what is wrong and the remedy."""
@@ -199,11 +223,23 @@ class Devices:
             return Candidate(pa.get_default_output_device_info() if output else pa.get_default_input_device_info())
         return None
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        self._opening = True
+        try:
+            deadline, pause = Deadline(ALONE_S), threading.Event()
+            while self._inside and not deadline.passed:
+                pause.wait(LOOK_S)
+            yield
+        finally:
+            self._opening = False
+
     def _open_one(self, side: Side, candidate: Candidate) -> Card:
         named, hardware = f"{side.thing} {candidate.name!r}", candidate.hardware
         try:
-            with self._noise.caught():
-                card = probe(self._started(), candidate, side.output, self._settings.input_channel)
+            pa = self._started()
+            with self._noise.caught(), self._alone():
+                card = probe(pa, candidate, side.output, self._settings.input_channel)
         except OSError as error:
             busy = error.errno == DEVICE_BUSY and hardware is not None
             obstacle = self._machine.obstacle(hardware.number, side.output) if busy and hardware else ""

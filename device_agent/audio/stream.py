@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 RETRY_S = (0.5, 5.0)  # the first pause, and the longest
 LOOK_S = 0.2  # while a card is away: how often to look whether one has come
+ENTRY_S = 0.001  # while another card opens: when to ask again
 SETTLE_S = 0.1  # it is listed before its last part is ready
 GLANCE_S = 0.1  # without samples so long: is the card still there?
 LOST_S = 0.5
@@ -112,7 +113,13 @@ class StreamWorker(Worker):
             self.limit_s = IN_USE_S
             while self._wanted and not self._devices.renewing and not self.stopping.is_set():
                 self.beat("open", due=True)
-                wait = session.turn()
+                if not self._devices.entered(self.name):
+                    self._sleep(ENTRY_S)
+                    continue
+                try:
+                    wait = session.turn()
+                finally:
+                    self._devices.left(self.name)
                 if session.running and not announced:
                     announced = True
                     self._announce(card)

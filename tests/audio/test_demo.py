@@ -9,6 +9,7 @@ import sys
 import threading
 import wave
 from array import array
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,13 @@ def start(*arguments: str) -> tuple[subprocess.Popen[str], list[str]]:
 
 def job(session: int) -> list[str]:
     """The processes that belong to a session."""
-    found = subprocess.run(("ps", "-o", "pid=,args=", "-s", str(session)), capture_output=True, text=True)
-    return [line for line in found.stdout.splitlines() if "<defunct>" not in line]
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            state, _, _, its_session, *_ = (process / "stat").read_text().rpartition(")")[2].split()
+            if int(its_session) == session and state != "Z":
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found
 
 
 def test_ctrl_c_leaves_nothing_behind(cards: VirtualCards, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ ROWS = (
         ("audio/test_device_formats.py::test_a_tone_passes_both_ways",),
         red=("audio/test_device_formats.py::test_the_check_is_red_for_wrong_sound",)),
     Row(36, "Busy machine while playing", "a process that never rests", "no gap", "part",
-        ("audio/test_playback_real.py::test_a_30_s_reply_at_once_has_no_gap_beside_a_busy_process",)),
+        ("audio/test_playback_real.py::test_a_reply_at_once_has_no_gap_beside_a_busy_process",)),
     Row(37, "Card is lost after suspend", "kernel knows it no longer", "reopened", "fake",
         ("test_audio_capture.py::test_a_card_that_the_kernel_no_longer_knows_is_lost_at_once",), "no suspend here"),
     Row(38, "GPIO missing or forbidden", "a machine without pins", "READY ≤ 3 s, muted", "process",
