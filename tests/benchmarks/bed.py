@@ -37,7 +37,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def sdk_python() -> Path:
     """The interpreter of the SDK's own environment. Raises DeviceAgentError where that is missing or another SDK."""
-    python = Path(os.environ.get("DEVICE_AGENT_SDK_PYTHON", ROOT / ".venv-sdk" / "bin" / "python"))
+    python = Path(os.environ.get("SDK_PYTHON", ROOT / ".venv-sdk" / "bin" / "python"))
     question = "import importlib.metadata as m; print(m.version('elevenlabs'))"
     remedy = f"{python}: no virtual environment with elevenlabs=={SDK_VERSION}; `script/test --all` makes .venv-sdk"
     try:
