@@ -22,7 +22,7 @@ __all__ = ["OUTPUT_FPB_S", "RATE", "Card", "Devices"]
 log = logging.getLogger(__name__)
 
 ALONE_S = 0.25  # a turn takes some ms, on a slow machine with a canceller some tens: who stays longer hangs
-LOOK_S = 0.0005
+LOOK_S = 0.0005  # how often it is looked whether the last one has left
 TRIES = 3  # new starts for a card that is listed and free, yet not found by PortAudio
 
 
@@ -93,10 +93,15 @@ class Devices:
         """Open the configured microphone; AudioError names what is wrong and the remedy."""
         return self._open_card(MICROPHONE, self._settings.input)
 
-    def entered(self, thread: str) -> bool:
-        """To be asked before each use of a stream; False: not now, a card opens. `left` follows a use.
+    def open_output(self) -> Card:
+        """Open the configured loudspeaker; AudioError names what is wrong and the remedy."""
+        self.loudspeaker = self._open_card(LOUDSPEAKER, self._settings.output)
+        return self.loudspeaker
 
-        No race: who enters says so before it looks, who opens says so before it looks.
+    def entered(self, thread: str) -> bool:
+        """To be asked before each use of a stream, by the thread of that name; False: not now, a card opens (2–20 ms).
+
+        `left` follows a use. No race: who enters says so before it looks, and so does who opens.
         """
         self._inside.add(thread)
         if not self._opening:
@@ -107,11 +112,6 @@ class Devices:
     def left(self, thread: str) -> None:
         """The use of a stream is over, for this turn."""
         self._inside.discard(thread)
-
-    def open_output(self) -> Card:
-        """Open the configured loudspeaker; AudioError names what is wrong and the remedy."""
-        self.loudspeaker = self._open_card(LOUDSPEAKER, self._settings.output)
-        return self.loudspeaker
 
     def close(self, card: Card) -> None:
         """Close a stream; the thread that opened it, and no other."""
@@ -225,6 +225,7 @@ class Devices:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
+        """While nobody is in a turn, and nobody begins one; who stays in it for 0.25 s is not waited for."""
         self._opening = True
         try:
             deadline, pause = Deadline(ALONE_S), threading.Event()
